@@ -1,0 +1,342 @@
+"""The settings: what each is called, what it takes, its default and what it is for.
+
+Each class below is one file (RenderAPI.json, HPCServer.json, tray.json) and its table in
+docs/settings.md, which a test holds to it. Values are checked here, once; everything behind gets
+typed ones. Relative paths in a file are relative to that file's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, field, fields
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from renderonline import paths
+
+
+class ConfigError(Exception):
+    """A configuration that cannot be used. Its text names the file, the key and what it takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """Where settings came from (None: the defaults) and what its reader should be warned of."""
+
+    source: Path | None
+    warnings: tuple[str, ...]
+
+
+# --------------------------------------------------------------------------- what a value may be
+# A parser takes the JSON value and the folder that relative paths start from, and returns the
+# typed value or raises ValueError saying what the key takes.
+
+Parser = Callable[[Any, Path], Any]
+
+
+def _port(value: Any, _base: Path) -> int:
+    if isinstance(value, bool) or not str(value).isascii() or not str(value).isdigit():
+        raise ValueError('takes a port number from 0 to 65535, such as "5000" (0: any free port)')
+    if int(value) > 65535:
+        raise ValueError('takes a port number from 0 to 65535, such as "5000" (0: any free port)')
+    return int(value)
+
+
+def _text(value: Any, _base: Path) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("takes a text that is not empty")
+    return value
+
+
+def _optional_text(value: Any, base: Path) -> str | None:
+    return None if value is None or value == "" else _text(value, base)
+
+
+def _path(value: Any, base: Path) -> Path:
+    if not isinstance(value, str) or not value.strip() or "\0" in value:
+        raise ValueError("takes a path")
+    return (base / Path(value).expanduser()).absolute()
+
+
+def _optional_path(value: Any, base: Path) -> Path | None:
+    return None if value is None or value == "" else _path(value, base)
+
+
+def _seconds(value: Any, _base: Path) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.05 <= value <= 3600:
+        raise ValueError("takes a number of seconds from 0.05 to 3600")
+    return float(value)
+
+
+def _byte_count(value: Any, _base: Path) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
+        raise ValueError("takes a whole number from 0 to 255")
+    return value
+
+
+def _size(value: Any, _base: Path) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError("takes a whole number of bytes, 1 or more")
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFiles:
+    """PEM files of the api's own certificate, as in the original."""
+
+    fullchain_pem_path: Path
+    priv_pem_path: Path
+
+
+def _certificate(value: Any, base: Path) -> CertificateFiles | None:
+    if value is None:
+        return None
+    takes = 'takes null or {"FullchainPemPath": …, "PrivPemPath": …}, both paths of PEM files'
+    if not isinstance(value, dict):
+        raise ValueError(takes)
+    keys = {str(k).lower(): v for k, v in value.items()}
+    if set(keys) != {"fullchainpempath", "privpempath"}:
+        raise ValueError(takes)
+    files = CertificateFiles(
+        _path(keys["fullchainpempath"], base), _path(keys["privpempath"], base)
+    )
+    for file in (files.fullchain_pem_path, files.priv_pem_path):
+        if not file.is_file():
+            raise ValueError(f"{takes}; there is no file {file}")
+    return files
+
+
+ADAPTERS = ("blender", "bpy", "generic")
+
+
+@dataclass(frozen=True, slots=True)
+class EngineSetting:
+    """One renderer of a node. `executable_path` None: the adapter looks for it."""
+
+    engine_id: str
+    executable_path: str | None
+    adapter: str | None = None  # None: told from the executable's name
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def _engines(value: Any, base: Path) -> tuple[EngineSetting, ...] | None:
+    if value is None:
+        return None
+    if not isinstance(value, list):
+        raise ValueError('takes a list of {"EngineId": …, "ExecutablePath": …}')
+    engines = tuple(_engine(item, base) for item in value)
+    names = [engine.engine_id.lower() for engine in engines]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"names the EngineId {name!r} twice; each takes one entry")
+    return engines
+
+
+def _engine(item: Any, base: Path) -> EngineSetting:
+    if not isinstance(item, dict):
+        raise ValueError('takes a list of {"EngineId": …, "ExecutablePath": …}')
+    keys = {str(k).lower(): v for k, v in item.items()}
+    unknown = set(keys) - {"engineid", "executablepath", "adapter", "environment"}
+    if unknown:
+        raise ValueError(
+            f"has an entry with the unknown key {sorted(unknown)[0]!r}; an entry takes EngineId, "
+            "ExecutablePath, Adapter and Environment"
+        )
+    engine_id = keys.get("engineid")
+    if not isinstance(engine_id, str) or not engine_id.strip():
+        raise ValueError(
+            'has an entry without an EngineId, the engine\'s name in the api ("blender")'
+        )
+    adapter = keys.get("adapter")
+    if adapter is not None and (not isinstance(adapter, str) or adapter.lower() not in ADAPTERS):
+        raise ValueError(f"has an entry whose Adapter is not one of {', '.join(ADAPTERS)}")
+    environment = keys.get("environment") or {}
+    if not isinstance(environment, dict) or not all(
+        isinstance(v, str) for v in environment.values()
+    ):
+        raise ValueError('has an entry whose Environment is not {"NAME": "value"}')
+    return EngineSetting(
+        engine_id=engine_id.strip(),
+        executable_path=_executable(keys.get("executablepath"), base),
+        adapter=adapter.lower() if adapter else None,
+        environment=tuple(environment.items()),
+    )
+
+
+def _executable(value: Any, base: Path) -> str | None:
+    """A bare name is looked up on PATH later; anything with a separator is a path."""
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or "\0" in value:
+        raise ValueError("has an entry whose ExecutablePath is not a path")
+    if "/" in value or "\\" in value:
+        return str(_path(value, base))
+    return value
+
+
+# --------------------------------------------------------------------------- the tables
+
+
+def _setting(name: str, parse: Parser, default: Any, help_text: str) -> Any:
+    return field(default=default, metadata={"name": name, "parse": parse, "help": help_text})
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApiSettings:
+    """RenderAPI.json"""
+
+    FILE_NAME: ClassVar[str] = "RenderAPI.json"
+
+    connection_string: str | None = _setting(
+        "ConnectionString",
+        _optional_text,
+        None,
+        "The database. Absent: an SQLite file in DataPath. `sqlite:///file.sqlite3` names the "
+        "file; `Server=…;Database=…;User Id=…;Password=…;` is MySQL or MariaDB, as in the original.",
+    )
+    port: int = _setting("Port", _port, 5000, "The port to listen on.")
+    certificate: CertificateFiles | None = _setting(
+        "Certificate",
+        _certificate,
+        None,
+        '`{"FullchainPemPath": …, "PrivPemPath": …}` serves HTTPS with these PEM files; null serves HTTP.',
+    )
+    host: str | None = _setting(
+        "Host",
+        _optional_text,
+        None,
+        "The address to listen on. Absent: 127.0.0.1 without a certificate, 0.0.0.0 with one.",
+    )
+    data_path: Path = _setting(
+        "DataPath",
+        _path,
+        None,
+        "Folder of the database and the projects. Absent: the user's data folder.",
+    )
+    poll_seconds: float = _setting(
+        "PollSeconds", _seconds, 15.0, "How often every machine is asked what it does."
+    )
+    queue_limit_default: int = _setting(
+        "QueueLimitDefault",
+        _byte_count,
+        100,
+        "The queue limit of the subscription that an empty database gets.",
+    )
+    upload_limit_bytes: int = _setting(
+        "UploadLimitBytes", _size, 64 * 2**30, "The largest project file that is accepted."
+    )
+    public_url: str | None = _setting(
+        "PublicUrl",
+        _optional_text,
+        None,
+        "The address under which nodes reach this api, if it is not the one it listens on.",
+    )
+
+    @property
+    def listen_host(self) -> str:
+        """Where the api listens: plain HTTP stays on this machine unless it is told otherwise."""
+        return self.host or ("0.0.0.0" if self.certificate else "127.0.0.1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class NodeSettings:
+    """HPCServer.json"""
+
+    FILE_NAME: ClassVar[str] = "HPCServer.json"
+
+    port: int = _setting("Port", _port, 5001, "The port to listen on.")
+    engines: tuple[EngineSetting, ...] | None = _setting(
+        "RenderingEngines",
+        _engines,
+        None,
+        'The renderers: `[{"EngineId", "ExecutablePath", "Adapter"?, "Environment"?}]`. EngineId is '
+        "the engine's name in the api. Without ExecutablePath it is looked for. Absent: Blender, if "
+        "one is found.",
+    )
+    host: str = _setting(
+        "Host",
+        _text,
+        "127.0.0.1",
+        "The address to listen on. A node has no way yet to tell its api from a stranger: open it only on a network you trust.",
+    )
+    data_path: Path = _setting(
+        "DataPath",
+        _path,
+        None,
+        "Folder of the logs and the journal. Absent: the user's data folder.",
+    )
+
+
+Settings = TypeVar("Settings", ApiSettings, NodeSettings)
+
+
+# --------------------------------------------------------------------------- reading
+
+
+def find(file_name: str) -> Path | None:
+    """The configuration file: beside the executable, in the working folder, in the user's folder."""
+    for folder in (paths.executable_dir(), Path.cwd(), paths.config_dir()):
+        candidate = folder / file_name
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def load(shape: type[Settings], file: Path | None) -> tuple[Settings, Loaded]:
+    """Read `file`, or the one that `find` finds, or nothing but defaults. Raises ConfigError."""
+    if file is not None and not file.is_file():
+        raise ConfigError(f"There is no configuration file {file}.")
+    source = file or find(shape.FILE_NAME)
+    raw = _read_json(source) if source else {}
+    base = source.resolve().parent if source else Path.cwd()
+    settings, warnings = parse(shape, raw, base, source)
+    return settings, Loaded(source, warnings)
+
+
+def parse(
+    shape: type[Settings], raw: dict[str, Any], base: Path, source: Path | None = None
+) -> tuple[Settings, tuple[str, ...]]:
+    """Typed settings and warnings from a parsed JSON object. Raises ConfigError."""
+    where = str(source or shape.FILE_NAME)
+    known = {f.metadata["name"].lower(): f for f in fields(shape)}
+    values: dict[str, Any] = {}
+    warnings = []
+    for key, value in raw.items():
+        setting = known.get(str(key).lower())
+        if setting is None:
+            names = ", ".join(f.metadata["name"] for f in known.values())
+            warnings.append(f"{where}: unknown key {key!r} is ignored. Known: {names}.")
+            continue
+        if value is None and setting.default is not MISSING and setting.default is not None:
+            continue  # null says "the default", except where null is a value of its own
+        try:
+            values[setting.name] = setting.metadata["parse"](value, base)
+        except ValueError as error:
+            raise ConfigError(f"{where}: {setting.metadata['name']} {error}.") from None
+        except OSError as error:
+            raise ConfigError(f"{where}: {setting.metadata['name']}: {error}.") from None
+    if values.get("data_path") is None:
+        values["data_path"] = paths.data_dir()
+    return shape(**values), tuple(warnings)
+
+
+def _read_json(file: Path) -> dict[str, Any]:
+    try:
+        # utf-8-sig: Windows' Notepad puts a byte order mark in front.
+        raw = json.loads(file.read_text(encoding="utf-8-sig"))
+    except json.JSONDecodeError as error:
+        raise ConfigError(
+            f"{file}: not valid JSON at line {error.lineno}, column {error.colno}: {error.msg}."
+        ) from None
+    except (OSError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}.") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{file}: should hold one JSON object, in braces.")
+    return raw
+
+
+def environment(name: str) -> str | None:
+    """RENDERONLINE_<NAME> from the environment; None where it is absent or empty."""
+    return os.environ.get(f"RENDERONLINE_{name}") or None

@@ -1,0 +1,124 @@
+"""What an engine adapter is: argv in, argv and parsed lines out.
+
+An adapter is stateless and pure but for `find` and `version`. The api asks it to complete an
+expanded command line and what that will owe; the node asks it for the process to start, feeds it
+the output line by line, and lets it judge the end. It never starts a render, opens a socket or
+touches a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from renderonline.wire import Cause, Owes
+
+
+class CommandError(ValueError):
+    """A command line that the engine would refuse, or misread. Its text is for the submitter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """`fraction` of the whole attempt, 0-1. `frame` is the one being rendered, if known."""
+
+    fraction: float
+    frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrameSaved:
+    """The engine says that a file is written. `frame` is None where its name holds no number."""
+
+    path: Path
+    frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A line the submitter should see: a missing library, a fallback to the CPU."""
+
+    text: str
+
+
+EngineEvent = Progress | FrameSaved | Notice
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the process ended and what lies in its output folder; what `judge` decides on.
+
+    `files` are paths relative to the output folder, of the files that were created or changed by
+    this attempt. `exit_code` is negative for a signal (-9), as `subprocess` has it.
+    """
+
+    exit_code: int
+    files: Sequence[Path] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether an attempt has succeeded; if not, whose fault it is and a sentence saying so."""
+
+    is_success: bool
+    cause: Cause | None = None
+    message: str | None = None
+
+
+@dataclass(slots=True)
+class Reading:
+    """What has been read off an attempt's output so far; kept by a reader, looked at by the node."""
+
+    fraction: float = 0.0
+    frames_done: set[int] = field(default_factory=set)
+    files_saved: int = 0
+
+
+class Reader(Protocol):
+    """Follows one attempt's output. Not shared between threads: the node's reading thread owns it."""
+
+    reading: Reading
+
+    def feed(self, line: str) -> list[EngineEvent]:
+        """Take one line of stdout or stderr (no newline) and say what it tells."""
+        ...
+
+    def judge(self, ending: Ending) -> Verdict:
+        """Decide at the end. Called once, after the last line."""
+        ...
+
+
+class Adapter(Protocol):
+    """One kind of renderer."""
+
+    name: str  # as in the `Adapter` setting: "generic", "blender", "bpy"
+
+    def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
+        """Add what the template left out so that results land in `output_dir`; translate values.
+
+        `argv` may begin with the engine's name, as the original's templates do; it stays.
+        Raises CommandError for a command line that the engine would refuse or misread.
+        """
+        ...
+
+    def owes(self, argv: Sequence[str], file_pattern: str | None) -> Owes:
+        """What a completed command line must produce. `file_pattern` is the engine row's."""
+        ...
+
+    def command(self, executable: str, argv: Sequence[str]) -> list[str]:
+        """The argv of the process: `argv` without the engine's name in front. Node side."""
+        ...
+
+    def reader(self, owes: Owes) -> Reader:
+        """A fresh reader for one attempt."""
+        ...
+
+    def find(self) -> list[Path]:
+        """Executables of this engine on this machine, best first; empty if there are none."""
+        ...
+
+    def version(self, executable: str) -> str | None:
+        """The engine's version ("4.5.1"), or None if it cannot be told. May take seconds."""
+        ...

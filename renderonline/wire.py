@@ -1,0 +1,414 @@
+"""Every JSON message of /renderapi and /hpc, once.
+
+Owns the names on the wire (docs/api.md is their table), their types, and the two ways in and out:
+`decode` reads a body as the original does (names in any case, ids as numbers or numeric strings,
+unknown fields ignored) and `encode` writes PascalCase. Imports nothing of ours.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import msgspec
+
+PROTOCOL = 1
+"""Version of the messages between api and node. Raised when an older node would misread one."""
+
+MAX_DEPTH = 32
+"""Deepest nesting of a JSON body that is read; our deepest message has five levels."""
+
+MAX_ID = 2**63 - 1
+"""Largest id that both databases hold (SQLite's integers are signed 64 bit)."""
+
+
+class WireError(ValueError):
+    """A body that is not the message it should be. Its text is a sentence for the sender."""
+
+
+class Message(msgspec.Struct, rename="pascal", kw_only=True):
+    """Base of all messages: PascalCase on the wire, snake_case here."""
+
+
+# --------------------------------------------------------------------------- states
+
+
+class TaskState(StrEnum):
+    """What a task, the thing an artist sees, is doing."""
+
+    QUEUED = "queued"  # has a row in `queue`, nobody works on it
+    RUNNING = "running"  # at least one chunk of it is on a machine
+    SUCCEEDED = "succeeded"  # everything it owes has arrived
+    FAILED = "failed"  # given up, `cause` says why
+    CANCELLED = "cancelled"  # its owner took it out of the queue
+
+
+class ChunkState(StrEnum):
+    """What one chunk (a frame range on one machine, with its attempt) is doing."""
+
+    ASSIGNED = "assigned"  # claimed in the database; the machine has not confirmed its start
+    RUNNING = "running"  # the machine said that it started
+    SUCCEEDED = "succeeded"  # exit code 0 and everything it owed is there
+    FAILED = "failed"  # the renderer ended without that
+    LOST = "lost"  # the machine went away or forgot it; nobody's fault
+    INTERRUPTED = "interrupted"  # stopped by us, or refused by the machine before it began
+
+
+class Cause(StrEnum):
+    """Why an attempt ended without its frames: who has to do something about it."""
+
+    SCENE = "scene"  # the project is wrong: no camera, a script that raises, a corrupt file
+    ASSET_MISSING = "asset_missing"  # a file that the project links to is not there
+    MACHINE = "machine"  # this machine cannot: crash, out of memory, disk full, no renderer
+    LOST = "lost"  # the machine went away
+    INTERRUPTED = "interrupted"  # stopped on purpose
+    TIMEOUT = "timeout"  # it took longer than its limits allow
+
+
+# --------------------------------------------------------------------------- errors
+
+
+class ErrorBody(Message):
+    """The one shape of an error on every route of ours."""
+
+    error: str  # a stable code in snake_case, for programs
+    error_message: str  # a sentence: what happened, to which thing
+    hint: str = ""  # a sentence: what to do now
+
+
+# --------------------------------------------------------------------------- the original's five
+
+
+class User(Message):
+    user_id: int
+    first_name: str
+    last_name: str
+    email: str
+    subscription_id: int
+    is_active: bool
+
+
+class Task(Message):
+    task_id: int
+    user_id: int
+    queue_time: str | None  # the server's local time, as are the next two
+    start_time: str | None
+    end_time: str | None
+    is_running: bool
+    is_success: bool
+    render_id: int
+    machine_id: int | None  # null above 255: the original's client reads one byte
+    state: TaskState = TaskState.QUEUED
+    progress: float = 0.0  # 0-1
+    frames_total: int | None = None  # None where the frames are not known (not a range)
+    frames_done: int = 0
+    frames_failed: int = 0
+    eta_seconds: int | None = None
+    cause: str | None = None  # a sentence, once the task has failed
+
+
+class Render(Message):
+    render_id: int
+    file_name: str
+    file_path: str
+    file_size: int
+    arguments: str
+    engine_id: int
+
+
+class Engine(Message):
+    engine_id: int
+    name: str
+    extension: str
+    download_path: str
+    render_argument: str
+
+
+class TaskInfo(Message):
+    task: Task
+    render: Render
+    engine: Engine
+
+
+class InfoResponse(Message):
+    user: User
+    tasks: list[TaskInfo]
+
+
+class ArgumentValue(Message):
+    arg_type_id: str = ""
+    value: str = ""
+
+
+class EnqueueRequest(Message):
+    engine_id: str = ""  # a string in the original; compared with the numeric engine_id
+    arguments: list[ArgumentValue] = []
+    frames: str | None = None  # "1-250"; else the start_frame and end_frame arguments
+
+
+class EnqueueResponse(Message):
+    is_added: bool
+    error_message: str
+    task_id: int | None = None
+
+
+class TaskRequest(Message):
+    """The body of dequeue, download and delete."""
+
+    task_id: int = 0
+
+
+class DequeueResponse(Message):
+    is_removed: bool
+    error_message: str
+
+
+class DownloadResponse(Message):
+    download_provided: bool
+    error_message: str
+
+
+class DeleteResponse(Message):
+    is_deleted: bool
+    error_message: str
+
+
+# --------------------------------------------------------------------------- ours, for clients
+
+
+class EngineArgument(Message):
+    arg_type_id: str
+    type: str
+    regex: str | None = None
+    default: str | None = None
+
+
+class EngineDetail(Message):
+    engine_id: int
+    name: str
+    extension: str
+    adapter: str
+    arguments: list[EngineArgument]
+
+
+class EnginesResponse(Message):
+    engines: list[EngineDetail]
+
+
+class Chunk(Message):
+    """One attempt at (a part of) a task."""
+
+    attempt_id: int
+    machine_id: int
+    state: ChunkState
+    frames: str | None  # "1-250"; None where the engine's frames are not known
+    progress: float
+    frames_done: int
+    started_at: str | None  # UTC, with Z
+    ended_at: str | None
+    exit_code: int | None
+    cause: Cause | None
+    message: str | None
+
+
+class TaskDetail(Message):
+    task: Task
+    render: Render
+    engine: Engine
+    chunks: list[Chunk]
+    warnings: list[str]
+
+
+class TasksResponse(Message):
+    tasks: list[TaskInfo]
+    next: int | None = None  # pass as `after` for the next page
+
+
+class HealthResponse(Message):
+    name: str
+    version: str
+
+
+# --------------------------------------------------------------------------- /hpc, the node
+
+
+class Owes(Message):
+    """What an attempt must have produced to count as a success, besides exit code 0."""
+
+    frames: str | None = None  # every one of these frames saved ("1-250"); None: not known
+    movie: bool = False  # one file for the whole range, by the arguments
+    pattern: str | None = None  # file-name patterns (fnmatch, separated by spaces) that must match
+    files: int = 1  # at least so many files written below OutputDir
+
+
+class HpcTask(Message):
+    """The machine's current or last render. The first four fields are the original's."""
+
+    task_id: int = 0
+    is_success: bool = False
+    is_running: bool = False
+    total_seconds: int = 0
+    attempt_id: int | None = None  # None: started without one, by an original RenderAPI
+    progress: float = 0.0
+    frames_done: int = 0
+    exit_code: int | None = None
+    cause: Cause | None = None
+    message: str | None = None
+
+
+class HpcStatus(Message):
+    engine_ids: list[str] = []
+    task: HpcTask | None = None
+    protocol: int | None = None  # None: the original's HPCServer
+    version: str | None = None
+    boot: str | None = None  # random, new at each start of the node
+    slots: int = 1
+
+
+class HpcStart(Message):
+    """`attempt_id` and all below it are ours; without it this is the original's start."""
+
+    engine_id: str = ""
+    task_id: int = 0
+    arguments: str = ""  # one command line, by .NET's quoting rules
+    attempt_id: int | None = None
+    argv: list[str] | None = None  # the same, as a list
+    frames: str | None = None
+    task_dir: str | None = None  # working directory; storage both sides can see
+    output_dir: str | None = None  # what is written there are the results
+    owes: Owes | None = None
+    api_url: str | None = None  # where reports go; None: the api will ask
+    report_key: str | None = None  # X-Attempt-Key of the reports; good for this attempt only
+
+
+class HpcStop(Message):
+    task_id: int = 0
+    attempt_id: int | None = None
+    reason: str | None = None
+
+
+class HpcAnswer(Message):
+    """The answer to start and stop."""
+
+    is_success: bool
+    message: str
+
+
+# --------------------------------------------------------------------------- node to api
+
+
+class EventType(StrEnum):
+    STARTED = "started"
+    PROGRESS = "progress"
+    WARNING = "warning"
+    ENDED = "ended"
+
+
+class NodeEvent(Message):
+    """One thing that happened to an attempt. Which fields count depends on `type`."""
+
+    type: EventType
+    progress: float | None = None  # progress: 0-1 of this attempt
+    frames_done: int | None = None  # progress, ended
+    message: str | None = None  # warning, ended: a sentence
+    is_success: bool | None = None  # ended
+    exit_code: int | None = None  # ended
+    cause: Cause | None = None  # ended without success
+
+
+class NodeReport(Message):
+    """Events of one attempt. A report whose sequence is not above the last one is a repetition."""
+
+    sequence: int = 0
+    events: list[NodeEvent] = []
+
+
+class ReportAnswer(Message):
+    accepted: bool  # False: the attempt is not current any more; stop it
+    message: str = ""
+
+
+# --------------------------------------------------------------------------- in and out
+
+T = TypeVar("T", bound=Message)
+
+
+def encode(message: Message) -> bytes:
+    """The JSON bytes of a message."""
+    return msgspec.json.encode(message)
+
+
+def decode(body: bytes, shape: type[T]) -> T:
+    """Read a JSON body as `shape`.
+
+    Names match in any case, numbers may come as strings, unknown fields are ignored and missing
+    ones take their default. Raises WireError with a sentence for the sender.
+    """
+    if not body.strip():
+        raise WireError("The body is empty; it should be a JSON object.")
+    try:
+        raw = msgspec.json.decode(body)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+        raise WireError(f"The body is not valid JSON: {error}.") from None
+    _check_depth(raw)
+    return convert(raw, shape)
+
+
+def convert(raw: object, shape: type[T]) -> T:
+    """`decode` for JSON that has been parsed already. Raises WireError."""
+    if not isinstance(raw, dict):
+        raise WireError("The body should be a JSON object, in braces.")
+    try:
+        return msgspec.convert(_canonical(raw, shape), shape, strict=False)
+    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+        raise WireError(f"The body does not fit: {error}.") from None
+
+
+def _check_depth(raw: object) -> None:
+    level: list[object] = [raw]
+    for _ in range(MAX_DEPTH):
+        level = [
+            child
+            for parent in level
+            if isinstance(parent, dict | list)
+            for child in (parent.values() if isinstance(parent, dict) else parent)
+            if isinstance(child, dict | list)
+        ]
+        if not level:
+            return
+    raise WireError(f"The body is nested deeper than {MAX_DEPTH} levels.")
+
+
+def _canonical(raw: Any, shape: Any) -> Any:
+    """`raw` with the names of `shape`'s fields in their canonical case, recursively.
+
+    Directed by the type, so that the keys of a free mapping (an environment, say) stay as they are.
+    A null where the original's types have a default (a string, a list) takes that default.
+    """
+    if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
+        if not isinstance(raw, dict):
+            return raw
+        fields = {f.encode_name.lower(): f for f in msgspec.structs.fields(shape)}
+        known = {}
+        for name, value in raw.items():
+            field = fields.get(str(name).lower())
+            if field is None or (value is None and not _takes_none(field.type)):
+                continue
+            known[field.encode_name] = _canonical(value, field.type)
+        return known
+    origin, arguments = typing.get_origin(shape), typing.get_args(shape)
+    if origin is list and isinstance(raw, list):
+        return [_canonical(item, arguments[0]) for item in raw]
+    if origin in (typing.Union, types.UnionType):
+        for option in arguments:
+            if isinstance(option, type) and issubclass(option, msgspec.Struct):
+                return _canonical(raw, option)
+    if shape is str and isinstance(raw, int | float) and not isinstance(raw, bool):
+        return str(raw)
+    return raw
+
+
+def _takes_none(shape: Any) -> bool:
+    return shape is type(None) or type(None) in typing.get_args(shape)
