@@ -51,11 +51,13 @@ class Ending:
     """How the process ended and what lies in its output folder; what `judge` decides on.
 
     `files` are paths relative to the output folder, of the files that were created or changed by
-    this attempt. `exit_code` is negative for a signal (-9), as `subprocess` has it.
+    this attempt. `exit_code` is negative for a signal (-9), as `subprocess` has it. `output_dir`
+    is what they are relative to; None where there is no such folder (a start by the original).
     """
 
     exit_code: int
     files: Sequence[Path] = ()
+    output_dir: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
