@@ -1,0 +1,160 @@
+"""The api's composition root: builds everything from the settings, starts it, ends it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from functools import partial
+from pathlib import Path
+
+from renderonline import lifecycle, paths
+from renderonline.api.db import tasks
+from renderonline.api.db.connection import Database, DatabaseError
+from renderonline.api.db.connection_string import parse
+from renderonline.api.hpc_client import HpcClient
+from renderonline.api.http import nodes, original, ours
+from renderonline.api.http.cors import Cors
+from renderonline.api.loops import Background, Loops
+from renderonline.api.services import setup
+from renderonline.api.services.context import Context
+from renderonline.api.services.dispatch import Dispatcher, machines_without
+from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.stop import Stopper
+from renderonline.api.services.watch import Watch
+from renderonline.api.storage.folders import TaskFolders
+from renderonline.config import ApiSettings, ConfigError, Loaded
+from renderonline.serving import JsonApp, Server
+
+log = logging.getLogger(__name__)
+
+BODY_OVERHEAD_BYTES = 1 << 20  # of a multipart body, around its file
+VISITORS, STARTERS = 32, 16
+ADMIN_TOKEN_FILE = "admin-token.txt"
+
+
+def open_database(settings: ApiSettings) -> Database:
+    """The database, brought up to this version. Raises DatabaseError, ConfigError."""
+    database = Database(parse(settings.connection_string, settings.data_path))
+    try:
+        setup.bring_up(database, settings)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+class Api:
+    """A running api. Built listening, so `url` is true; `start` begins to serve."""
+
+    def __init__(self, settings: ApiSettings, clock: lifecycle.Clock) -> None:
+        self.database = open_database(settings)
+        self._loops = Loops()
+        self._background = Background(STARTERS, "start")
+        self._visitors = Background(VISITORS, "visit")
+        fleet, hpc = Fleet(settings.poll_seconds), HpcClient()
+        self.ctx = Context(
+            database=self.database,
+            folders=TaskFolders(settings.data_path),
+            settings=settings,
+            clock=clock,
+            wake=self._loops.wake,
+            machine_free=partial(_machine_free, fleet, self._loops),
+            stop_render=Stopper(self.database, fleet, hpc, clock),
+            background=self._background,
+        )
+        self.ctx.folders.repair(partial(_is_wanted, self.database))
+        app = JsonApp()
+        original.routes(app, self.ctx)
+        ours.routes(app, self.ctx, lambda name: machines_without(self.ctx, name, fleet))
+        nodes.routes(app, self.ctx)
+        self._server = Server(
+            Cors(app),
+            settings.listen_host,
+            settings.port,
+            settings.certificate,
+            max_body_bytes=settings.upload_limit_bytes + BODY_OVERHEAD_BYTES,
+        )
+        # A node does not know yet whom to trust over TLS; it is asked instead.
+        reports_to = settings.public_url or (None if settings.certificate else self.url)
+        self._dispatcher = Dispatcher(self.ctx, fleet, hpc, self._background.pool, reports_to)
+        self._watch = Watch(self.ctx, fleet, hpc, self._visitors.pool)
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the api."""
+        return self._server.url
+
+    def start(self) -> None:
+        self._loops.start(self._dispatcher, self._watch)
+        self._server.start()
+
+    def close(self) -> None:
+        """End everything; what was in flight is picked up by the next start."""
+        self._server.close()
+        self._loops.close()
+        self._background.close()
+        self._visitors.close()
+        self.database.close()
+
+
+def run(settings: ApiSettings, loaded: Loaded) -> int:
+    """`renderonline api`: serve until a signal. Main thread. The exit code."""
+    for warning in loaded.warnings:
+        log.warning("%s", warning)
+    stop = lifecycle.StopFlag()
+    lifecycle.stop_on_signals(stop)
+    clock = lifecycle.SystemClock()
+    try:
+        paths.private_dir(settings.data_path)
+        api = Api(settings, clock)
+    except (ConfigError, DatabaseError) as error:
+        return _fail(str(error))
+    except OSError as error:
+        return _fail(str(error))
+    _introduce_admin(api, settings, clock)
+    api.start()
+    if not settings.certificate and settings.listen_host not in ("127.0.0.1", "localhost", "::1"):
+        log.warning(
+            "listening on %s without TLS: tokens and projects cross the network readable. "
+            "Set `Certificate`.",
+            settings.listen_host,
+        )
+    print(f"listening on {api.url}", flush=True)
+    lifecycle.wait_for_stop(stop)
+    api.close()
+    return 0
+
+
+def _introduce_admin(api: Api, settings: ApiSettings, clock: lifecycle.Clock) -> None:
+    """The first admin's token: once to the terminal, or without one to a file only we can read."""
+    token = setup.first_admin(api.database, clock.now())
+    if token is None:
+        return
+    if sys.stderr is not None and sys.stderr.isatty():
+        print(
+            f"First start. Sign in as {setup.ADMIN_EMAIL} with this token, which is shown only "
+            f"now:\n\n    {token}\n",
+            file=sys.stderr,
+            flush=True,
+        )
+        return
+    file = settings.data_path / ADMIN_TOKEN_FILE
+    paths.write_private(file, token + "\n")
+    log.warning(
+        "first start: the token of %s is in %s; move it to a safe place", setup.ADMIN_EMAIL, file
+    )
+
+
+def _machine_free(fleet: Fleet, loops: Loops, machine_id: int) -> None:
+    fleet.set_busy(machine_id, False)
+    loops.wake()
+
+
+def _is_wanted(database: Database, folder: Path) -> bool:
+    with database.reading():
+        return tasks.has_render_in(str(folder))
+
+
+def _fail(message: str) -> int:
+    print(f"renderonline api: {message}", file=sys.stderr)
+    return 2

@@ -1,0 +1,78 @@
+"""What a machine's status means for the chunk it should be working on. Pure.
+
+The api learns how a chunk is doing from reports, at once, and from asking every machine, which is
+the safety net. This decides what to do with the second.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from renderonline.api.domain.model import Chunk, Outcome
+from renderonline.api.domain.transitions import ChunkEvent
+from renderonline.wire import Cause, ChunkState, HpcStatus, HpcTask
+
+START_GRACE = timedelta(seconds=30)
+"""How long a start may be on its way before a machine that knows nothing of it has lost it.
+
+Longer than the time-out of the start request, so that no answer can still come.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What to do: `event` None is nothing, or just progress."""
+
+    event: ChunkEvent | None = None
+    outcome: Outcome | None = None
+    progress: HpcTask | None = None
+
+
+def observe(chunk: Chunk, status: HpcStatus, asked_at: datetime) -> Observation:
+    """What `status`, asked of the chunk's machine at `asked_at`, says about an active `chunk`."""
+    if chunk.started_at is not None and chunk.started_at >= asked_at:
+        return Observation()  # the question is older than the start: an answer to nothing
+    task = status.task
+    settled = chunk.state is ChunkState.RUNNING or asked_at - chunk.assigned_at >= START_GRACE
+    if task is None or not _is_about(task, chunk, status):
+        if not settled:
+            return Observation()  # its start has not been answered yet
+        return Observation(
+            ChunkEvent.LOSE,
+            Outcome(
+                False,
+                cause=Cause.LOST,
+                message="The machine does not know this render any more; it was probably restarted.",
+            ),
+        )
+    if task.is_running:
+        event = ChunkEvent.START if chunk.state is ChunkState.ASSIGNED else None
+        return Observation(event, progress=task)
+    if task.attempt_id is None and not settled:
+        return Observation()  # an original node may still be telling of an earlier attempt
+    outcome = outcome_of(task)
+    return Observation(event_of(outcome), outcome, task)
+
+
+def event_of(outcome: Outcome) -> ChunkEvent:
+    """What an outcome does to its chunk. A render that was stopped is nobody's failure."""
+    if outcome.is_success:
+        return ChunkEvent.SUCCEED
+    if outcome.cause in (Cause.INTERRUPTED, Cause.LOST):
+        return ChunkEvent.INTERRUPT
+    return ChunkEvent.FAIL
+
+
+def outcome_of(task: HpcTask) -> Outcome:
+    """The outcome in a status. An original node tells nothing but success."""
+    if task.is_success:
+        return Outcome(True, task.exit_code if task.exit_code is not None else 0)
+    message = task.message or "The renderer ended with an error; the machine's own log says more."
+    return Outcome(False, task.exit_code, task.cause or Cause.MACHINE, message)
+
+
+def _is_about(task: HpcTask, chunk: Chunk, status: HpcStatus) -> bool:
+    if status.protocol is None:
+        return task.task_id == chunk.task_id
+    return task.attempt_id == chunk.attempt_id

@@ -1,0 +1,60 @@
+"""Who calls: the one place where a request becomes a user or an attempt of a node.
+
+Signatures of joined nodes and the page's session cookie belong here too.
+"""
+
+from __future__ import annotations
+
+import bottle
+
+from renderonline import security
+from renderonline.api.db import tasks
+from renderonline.api.domain.model import Chunk, User
+from renderonline.api.services import accounts
+from renderonline.api.services.context import Context
+from renderonline.serving import HttpError
+
+
+def known_user(ctx: Context) -> User | None:
+    """The user whose `email` and `token` headers the request carries, or None."""
+    headers = bottle.request.headers
+    return accounts.authenticate(ctx, _text(headers.get("email")), _text(headers.get("token")))
+
+
+def user(ctx: Context) -> User:
+    """The same, or HttpError 401."""
+    found = known_user(ctx)
+    if found is None:
+        raise HttpError(
+            401,
+            "unauthorized",
+            "The email or the token is wrong, or the user is not active.",
+            "Send the headers `email` and `token`. An admin issues a new token with "
+            "`renderonline admin user token --email …`.",
+        )
+    return found
+
+
+def attempt(ctx: Context, attempt_id: int) -> Chunk | None:
+    """The attempt that a node reports on, None if it is gone; HttpError 401 if it is not theirs.
+
+    The key was made for this attempt, sent with its start, and opens nothing else.
+    """
+    with ctx.database.reading():
+        chunk = tasks.chunk(attempt_id)
+    if chunk is None:
+        return None
+    key = bottle.request.headers.get("X-Attempt-Key") or ""
+    if not chunk.key_hash or not security.matches(_text(key), chunk.key_hash):
+        raise HttpError(401, "unauthorized", "This report does not carry the attempt's key.")
+    return chunk
+
+
+def _text(header: str | None) -> str:
+    """A header's text. WSGI hands the bytes over as Latin-1; clients mean UTF-8."""
+    if not header:
+        return ""
+    try:
+        return header.encode("latin-1").decode("utf-8")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return header.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,134 @@
+"""The original's five: info, enqueue, dequeue, download, delete, each in its own shape."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+import bottle
+
+from renderonline import serving, wire
+from renderonline.api.domain.model import User
+from renderonline.api.http import callers, multipart_body
+from renderonline.api.services import enqueue, tasks
+from renderonline.api.services.context import Context, Refused
+from renderonline.api.storage.folders import is_disk_full
+
+log = logging.getLogger(__name__)
+
+ADDED = "Task successfully enqueued."
+REMOVED = "Task successfully dequeued."
+DELETED = "Task and associated render successfully deleted."
+
+Failure = Callable[[str], wire.Message]
+
+
+def routes(app: serving.JsonApp, ctx: Context) -> None:
+    """Add the five routes."""
+    app.route("/renderapi/v1/info", "GET", lambda: _info(ctx))
+    app.route("/renderapi/v1/enqueue", "POST", lambda: _enqueue(ctx))
+    app.route("/renderapi/v1/dequeue", "POST", lambda: _dequeue(ctx))
+    app.route("/renderapi/v1/download", "POST", lambda: _download(ctx))
+    app.route("/renderapi/v1/delete", "POST", lambda: _delete(ctx))
+
+
+def _info(ctx: Context) -> Any:
+    user = callers.known_user(ctx)
+    if user is None:
+        return bottle.HTTPResponse(b"", 401)
+    return serving.reply(tasks.info(ctx, user))
+
+
+def _enqueue(ctx: Context) -> Any:
+    def failure(message: str) -> wire.EnqueueResponse:
+        return wire.EnqueueResponse(is_added=False, error_message=message)
+
+    user = callers.known_user(ctx)
+    if user is None:
+        return serving.reply(
+            failure("The email or the token is wrong, or the user is not active."), 401
+        )
+    target = ctx.folders.incoming_file()
+    try:
+        upload = multipart_body.receive(
+            bottle.request.environ["wsgi.input"],
+            bottle.request.headers.get("Content-Type", ""),
+            _length(),
+            target,
+            ctx.settings.upload_limit_bytes,
+        )
+        task_id = enqueue.enqueue(ctx, user, upload)
+    except (Refused, multipart_body.BadBody) as error:
+        return serving.reply(failure(str(error)), error.status)
+    except OSError as error:
+        if is_disk_full(error):
+            return serving.reply(failure("The server's disk is full. Nothing was kept."), 507)
+        log.warning("an upload broke off: %s", error)
+        return serving.reply(failure("The upload broke off. Send it again."), 400)
+    finally:
+        target.unlink(missing_ok=True)
+    return serving.reply(wire.EnqueueResponse(is_added=True, error_message=ADDED, task_id=task_id))
+
+
+def _dequeue(ctx: Context) -> Any:
+    def failure(message: str) -> wire.Message:
+        return wire.DequeueResponse(is_removed=False, error_message=message)
+
+    def act(user: User, task_id: int) -> Any:
+        tasks.dequeue(ctx, user, task_id)
+        return serving.reply(wire.DequeueResponse(is_removed=True, error_message=REMOVED))
+
+    return _on_task(ctx, failure, act)
+
+
+def _delete(ctx: Context) -> Any:
+    def failure(message: str) -> wire.Message:
+        return wire.DeleteResponse(is_deleted=False, error_message=message)
+
+    def act(user: User, task_id: int) -> Any:
+        tasks.delete(ctx, user, task_id)
+        return serving.reply(wire.DeleteResponse(is_deleted=True, error_message=DELETED))
+
+    return _on_task(ctx, failure, act)
+
+
+def _download(ctx: Context) -> Any:
+    def failure(message: str) -> wire.Message:
+        return wire.DownloadResponse(download_provided=False, error_message=message)
+
+    def act(user: User, task_id: int) -> Any:
+        results = tasks.results(ctx, user, task_id)
+        headers = {
+            "Content-Type": "application/zip",
+            # Unquoted, and no `filename*`: what the original's client reads.
+            "Content-Disposition": f"attachment; filename={uuid.uuid4()}.zip",
+        }
+        if results.size_bytes is not None:
+            headers["Content-Length"] = str(results.size_bytes)
+        return bottle.HTTPResponse(results.pieces, 200, headers=headers)
+
+    return _on_task(ctx, failure, act)
+
+
+def _on_task(ctx: Context, failure: Failure, act: Callable[[User, int], Any]) -> Any:
+    """What dequeue, download and delete share: a user, a body with a TaskId, the answer's shape."""
+    user = callers.known_user(ctx)
+    if user is None:
+        return bottle.HTTPResponse(b"", 401)
+    try:
+        request = wire.decode(serving.small_body(), wire.TaskRequest)
+        return act(user, request.task_id)
+    except wire.WireError as error:
+        return serving.reply(failure(str(error)), 400)
+    except serving.HttpError as error:
+        return serving.reply(failure(error.body.error_message), error.status)
+    except Refused as error:
+        return serving.reply(failure(error.message), error.status)
+
+
+def _length() -> int | None:
+    """Content-Length; None for a chunked body, which the server has taken apart for us."""
+    text = bottle.request.environ.get("CONTENT_LENGTH") or ""
+    return int(text) if text.isascii() and text.isdigit() else None

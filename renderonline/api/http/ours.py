@@ -1,0 +1,60 @@
+"""Our own routes for clients: engines, tasks, health."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import bottle
+
+from renderonline import __version__, serving, wire
+from renderonline.api.domain.model import User
+from renderonline.api.http import callers
+from renderonline.api.services import tasks
+from renderonline.api.services.context import Context, Refused
+
+
+def routes(app: serving.JsonApp, ctx: Context, waits_for: Callable[[str], str | None]) -> None:
+    """Add the routes. `waits_for` says why a task of an engine gets no machine, or None."""
+
+    def as_user(act: Callable[..., wire.Message]) -> Callable[..., Any]:
+        def handle(**arguments: str) -> Any:
+            user = callers.user(ctx)
+            try:
+                return serving.reply(act(user, **arguments))
+            except Refused as error:
+                raise serving.HttpError(
+                    error.status, error.code, error.message, error.hint
+                ) from None
+
+        return handle
+
+    def one(user: User, task_id: str) -> wire.Message:
+        number = _number(task_id)
+        reason = waits_for(tasks.engine_name(ctx, user, number))
+        return tasks.detail(ctx, user, number, reason)
+
+    def many(user: User) -> wire.Message:
+        query = bottle.request.query
+        after = _number(query.after) if query.after else None
+        limit = _number(query.limit) if query.limit else 50
+        return tasks.page(ctx, user, query.state or None, after, limit)
+
+    app.route("/renderapi/v1/engines", "GET", as_user(lambda _user: tasks.engines(ctx)))
+    app.route("/renderapi/v1/tasks", "GET", as_user(many))
+    app.route("/renderapi/v1/tasks/<task_id>", "GET", as_user(one))
+    for path in ("/health", "/ready"):
+        app.route(path, "GET", _health)
+
+
+def _health() -> Any:
+    return serving.reply(wire.HealthResponse(name="RenderOnline", version=__version__))
+
+
+def _number(text: str) -> int:
+    """An id or a count from a URL. Raises HttpError 400."""
+    if not text.isascii() or not text.isdigit() or int(text) > wire.MAX_ID:
+        raise serving.HttpError(
+            400, "bad_request", f"{text[:30]!r} is not a number that can be here."
+        )
+    return int(text)

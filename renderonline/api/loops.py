@@ -1,0 +1,84 @@
+"""The api's loops, each a step that can be called once: dispatching and watching."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from renderonline.api.services.dispatch import Dispatcher
+from renderonline.api.services.watch import Watch
+from renderonline.lifecycle import StopFlag, run_every
+
+log = logging.getLogger(__name__)
+
+WATCH_TICK_S = 0.25
+"""How often it is looked up which machine is due; each has its own interval."""
+
+DISPATCH_TICK_S = 2.0
+"""The dispatcher's own look at the queue, for what was put there by another process."""
+
+
+class Loops:
+    """Owns the threads. `wake` may be called from any thread, also before `start`."""
+
+    def __init__(self) -> None:
+        self._stop = StopFlag()
+        self._work = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def wake(self) -> None:
+        """There may be something to dispatch."""
+        self._work.set()
+
+    def start(self, dispatcher: Dispatcher, watch: Watch) -> None:
+        self._threads.append(run_every("watch", watch.step, WATCH_TICK_S, self._stop))
+        thread = threading.Thread(
+            target=self._dispatch, args=(dispatcher,), name="dispatch", daemon=True
+        )
+        thread.start()
+        self._threads.append(thread)
+
+    def _dispatch(self, dispatcher: Dispatcher) -> None:
+        while not self._stop.is_set():
+            self._work.wait(DISPATCH_TICK_S)
+            self._work.clear()
+            if self._stop.is_set():
+                return
+            try:
+                dispatcher.step()
+            except Exception:  # the edge of a loop: it must outlive any one step
+                log.exception("dispatching failed; it is tried again")
+                self._stop.wait(0.5)
+
+    def close(self) -> None:
+        """End the threads; a step that runs is waited for, a few seconds."""
+        self._stop.set()
+        self._work.set()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+
+class Background:
+    """A pool whose work logs its own mistakes."""
+
+    def __init__(self, threads: int, name: str) -> None:
+        self.pool = ThreadPoolExecutor(threads, thread_name_prefix=name)
+
+    def __call__(self, function: object, *args: object) -> None:
+        """Call `function(*args)` soon, on a thread of the pool."""
+        assert callable(function)
+
+        def run() -> None:
+            try:
+                function(*args)
+            except Exception:  # nobody waits for the result
+                log.exception("background work failed")
+
+        try:
+            self.pool.submit(run)
+        except RuntimeError:
+            log.info("not done, the server is stopping")
+
+    def close(self) -> None:
+        self.pool.shutdown(wait=False, cancel_futures=True)

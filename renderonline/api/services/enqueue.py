@@ -1,0 +1,139 @@
+"""Takes a submission in: the original's checks in the original's order, then all of it or nothing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from renderonline import wire
+from renderonline.api.db import catalog, tasks
+from renderonline.api.db.connection import Transaction
+from renderonline.api.domain.arguments import BadArgument
+from renderonline.api.domain.model import ArgType, Engine, User
+from renderonline.api.domain.names import BadName, usable_name
+from renderonline.api.services import commands
+from renderonline.api.services.context import Context, Refused, whole_seconds
+from renderonline.api.storage.folders import DiskFull
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """What a submission's body held. The file is in `incoming` and stays the receiver's."""
+
+    file: Path | None
+    sent_name: str
+    size_bytes: int
+    file_count: int
+    request: bytes | None
+
+
+def enqueue(ctx: Context, user: User, upload: Upload) -> int:
+    """A new task in the queue; its id. Raises Refused, having left nothing behind."""
+    if upload.file is None:
+        raise _bad("No file was sent: the body needs a part with a file name.")
+    if upload.request is None:
+        raise _bad("No request was sent: the body needs a part named request, with JSON in it.")
+    try:
+        request = wire.decode(upload.request, wire.EnqueueRequest)
+    except wire.WireError as error:
+        raise _bad(f"The request part cannot be read. {error}") from None
+    if upload.file_count > 1:
+        raise _bad("More than one file was sent; a task takes one project file.")
+    _check_limit(ctx, user)
+    try:
+        return _take(ctx, user, upload, request)
+    except (BadName, BadArgument) as error:
+        raise _bad(str(error)) from None
+
+
+def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest) -> int:
+    engine, argtypes = _engine(ctx, request, upload.sent_name)
+    name = usable_name(upload.sent_name)
+    if Path(name).suffix.lower() != engine.extension.lower():
+        raise _bad(f"{engine.name} takes {engine.extension} files; {name[:80]} is not one.")
+    if upload.size_bytes == 0:
+        raise _bad(f"{name[:80]} is empty. Was it saved?")
+    values = commands.checked_values(request, argtypes)
+    commands.add_frames(values, request.frames, engine, argtypes)
+    moment = ctx.local_now()
+    folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
+    project = folder / name
+    command = commands.build(engine, values, argtypes, project)
+    assert upload.file is not None
+    try:
+        ctx.folders.create(folder, upload.file, name)
+    except DiskFull:
+        raise Refused(507, "disk_full", "The server's disk is full.") from None
+    except OSError as error:
+        raise Refused(
+            507,
+            "storage",
+            f"The server cannot write the project into {folder.parent}: {error.strerror}.",
+        ) from None
+    render = {
+        "file_name": name,
+        "file_path": str(project),
+        "file_size": upload.size_bytes,
+        "arguments": command.arguments,
+        "engine_id": engine.engine_id,
+    }
+
+    def write(tx: Transaction) -> int:
+        tasks.lock_user(user.user_id)
+        _within_limit(user)
+        task_id = tasks.add(user.user_id, whole_seconds(moment), render, command.frames)
+        tx.after_commit(lambda: ctx.folders.settle(folder))
+        tx.after_commit(ctx.wake)
+        return task_id
+
+    try:
+        return ctx.database.transact(write)
+    except BaseException:
+        ctx.folders.discard(folder)
+        raise
+
+
+def _check_limit(ctx: Context, user: User) -> None:
+    with ctx.database.reading():
+        _within_limit(user)
+
+
+def _within_limit(user: User) -> None:
+    """Inside the caller's reading or transaction. Raises Refused 403."""
+    limit = catalog.queue_limit(user.subscription_id)
+    if tasks.queued_count(user.user_id) >= limit:
+        raise Refused(
+            403,
+            "queue_full",
+            f"Your queue is full: your subscription lets {limit} tasks wait or run at a time. "
+            "Wait for one to end, or cancel one.",
+        )
+
+
+def _engine(
+    ctx: Context, request: wire.EnqueueRequest, sent_name: str
+) -> tuple[Engine, list[ArgType]]:
+    """The engine that was asked for. Raises Refused.
+
+    The original's client always asks for 0, the index of a list with one entry; where there is no
+    such engine, the file's extension decides.
+    """
+    wanted = request.engine_id.strip()
+    with ctx.database.reading():
+        argtypes = catalog.argtypes()
+        engines = catalog.engines()
+    for engine in engines:
+        if str(engine.engine_id) == wanted:
+            return engine, argtypes
+    if wanted not in ("", "0"):
+        raise _bad(f"There is no engine {wanted[:20]!r}.")
+    suffix = Path(usable_name(sent_name)).suffix.lower()
+    for engine in engines:
+        if engine.extension.lower() == suffix:
+            return engine, argtypes
+    takes = ", ".join(sorted({engine.extension for engine in engines})) or "none"
+    raise _bad(f"No engine takes {suffix or 'a file without extension'}. This farm takes: {takes}.")
+
+
+def _bad(message: str) -> Refused:
+    return Refused(400, "bad_request", message)

@@ -1,0 +1,269 @@
+"""What a user does with tasks that are there: look, take out of the queue, collect, delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from renderonline import wire
+from renderonline.api.db import catalog, tasks
+from renderonline.api.db.connection import Transaction
+from renderonline.api.domain import model
+from renderonline.api.domain.transitions import ACTIVE_CHUNK, QUEUED_TASK
+from renderonline.api.services import states
+from renderonline.api.services.commands import adapter_of
+from renderonline.api.services.context import Context, Refused
+from renderonline.api.storage import archive
+from renderonline.engines.template import placeholders
+from renderonline.frames import FrameSet
+from renderonline.wire import ChunkState, TaskState
+
+INFO_TASKS = 15
+"""How many tasks `info` lists; the original's number."""
+
+MAX_PAGE = 200
+CLIENT_MAX_MACHINE_ID = 255
+"""The original's client reads a machine id of one byte."""
+
+MIN_PROGRESS_FOR_ETA = 0.02
+
+
+def info(ctx: Context, user: model.User) -> wire.InfoResponse:
+    """The user and their newest tasks. As in the original, without the paths on the server."""
+    with ctx.database.reading():
+        jobs = tasks.jobs(user.user_id, INFO_TASKS)
+        chunks = tasks.chunks([job.task.task_id for job in jobs])
+    return wire.InfoResponse(user=_user(user), tasks=_infos(ctx, jobs, chunks))
+
+
+def page(
+    ctx: Context, user: model.User, state: str | None, after: int | None, limit: int
+) -> wire.TasksResponse:
+    """The user's tasks (an admin's: everybody's), newest first, from below id `after`."""
+    owner = None if user.role is model.Role.ADMIN else user.user_id
+    if state is not None and state not in list(TaskState):
+        raise Refused(400, "bad_request", f"A state is one of {', '.join(TaskState)}.")
+    limit = max(1, min(limit, MAX_PAGE))
+    with ctx.database.reading():
+        jobs = tasks.jobs(owner, limit + 1, after, state)
+        chunks = tasks.chunks([job.task.task_id for job in jobs])
+    more = len(jobs) > limit
+    jobs = jobs[:limit]
+    return wire.TasksResponse(
+        tasks=_infos(ctx, jobs, chunks), next=jobs[-1].task.task_id if more else None
+    )
+
+
+def detail(ctx: Context, user: model.User, task_id: int, waits_for: str | None) -> wire.TaskDetail:
+    """Everything about one task. `waits_for` says why a queued one gets no machine."""
+    with ctx.database.reading():
+        job = _own(user, task_id)
+        chunks = tasks.chunks([task_id])[task_id]
+        warnings = tasks.warnings(task_id)
+    summary = _infos(ctx, [job], {task_id: chunks})[0]
+    if job.task.state is TaskState.QUEUED:
+        refusal = next((c.message for c in reversed(chunks) if c.message), None)
+        warnings += [text for text in (waits_for, refusal) if text]
+    return wire.TaskDetail(
+        task=summary.task,
+        render=summary.render,
+        engine=summary.engine,
+        chunks=[_chunk(chunk) for chunk in chunks],
+        warnings=warnings,
+    )
+
+
+def engine_name(ctx: Context, user: model.User, task_id: int) -> str:
+    """The name of the engine that renders the task. Raises Refused 404."""
+    with ctx.database.reading():
+        return _own(user, task_id).engine.name
+
+
+def engines(ctx: Context) -> wire.EnginesResponse:
+    """The engines with the arguments that their templates take."""
+    with ctx.database.reading():
+        rows, argtypes = catalog.engines(), catalog.argtypes()
+    return wire.EnginesResponse(
+        engines=[
+            wire.EngineDetail(
+                engine_id=row.engine_id,
+                name=row.name,
+                extension=row.extension,
+                adapter=adapter_of(row).name,
+                arguments=_arguments(row, argtypes),
+            )
+            for row in rows
+        ]
+    )
+
+
+def dequeue(ctx: Context, user: model.User, task_id: int) -> None:
+    """Take a task out of the queue, and stop it if it runs. Raises Refused."""
+    with ctx.database.reading():
+        _own(user, task_id, status=400)
+        is_queued = tasks.is_queued(task_id)
+    if not is_queued or not states.cancel(ctx, task_id, "Taken out of the queue by its owner."):
+        raise Refused(400, "not_queued", f"Task {task_id} is not in the queue.")
+
+
+def delete(ctx: Context, user: model.User, task_id: int) -> None:
+    """Stop the task, and remove it with its folder. Raises Refused."""
+    with ctx.database.reading():
+        job = _own(user, task_id, status=400)
+    folder = job.render.task_dir
+    states.cancel(ctx, task_id, "Deleted by its owner.", wait=True)
+    ctx.folders.condemn(folder)
+
+    def write(tx: Transaction) -> None:
+        tasks.delete(task_id, job.render.render_id)
+        tx.after_commit(lambda: _remove(ctx, job))
+
+    ctx.database.transact(write)
+
+
+def results(ctx: Context, user: model.User, task_id: int) -> archive.Archive:
+    """The task's folder as a ZIP, with what there is so far. Raises Refused."""
+    with ctx.database.reading():
+        job = _own(user, task_id, status=400)
+    if not job.render.task_dir.is_dir():
+        raise Refused(400, "no_files", f"The files of task {task_id} are not there any more.")
+    return archive.of_folder(job.render.task_dir, is_final=job.task.state not in QUEUED_TASK)
+
+
+def _remove(ctx: Context, job: model.Job) -> None:
+    ctx.folders.discard(job.render.task_dir)
+
+
+def _own(user: model.User, task_id: int, status: int = 404) -> model.Job:
+    """The task, if it is the user's or the user is an admin. Inside a reading. Raises Refused.
+
+    Somebody else's is said not to be there: its existence is nobody's business.
+    """
+    job = tasks.job(task_id) if 0 <= task_id <= wire.MAX_ID else None
+    if job is None or (job.task.user_id != user.user_id and user.role is not model.Role.ADMIN):
+        raise Refused(status, "no_such_task", f"You have no task {task_id}.")
+    return job
+
+
+# --------------------------------------------------------------------------- to the wire
+
+
+def _user(user: model.User) -> wire.User:
+    return wire.User(
+        user_id=user.user_id,
+        first_name=user.first_name,
+        last_name=user.last_name,
+        email=user.email,
+        subscription_id=user.subscription_id,
+        is_active=user.is_active,
+    )
+
+
+def _infos(
+    ctx: Context, jobs: Sequence[model.Job], chunks: dict[int, list[model.Chunk]]
+) -> list[wire.TaskInfo]:
+    now = ctx.clock.now()
+    return [
+        wire.TaskInfo(
+            task=_task(job.task, chunks[job.task.task_id], now),
+            render=wire.Render(
+                render_id=job.render.render_id,
+                file_name=job.render.file_name,
+                file_path="",
+                file_size=job.render.file_size,
+                arguments=job.render.arguments,
+                engine_id=job.render.engine_id,
+            ),
+            engine=wire.Engine(
+                engine_id=job.engine.engine_id,
+                name=job.engine.name,
+                extension=job.engine.extension,
+                download_path=job.engine.download_path,
+                render_argument=job.engine.render_argument,
+            ),
+        )
+        for job in jobs
+    ]
+
+
+def _task(task: model.Task, chunks: Sequence[model.Chunk], now: datetime) -> wire.Task:
+    total = len(FrameSet.parse(task.frames)) if task.frames else None
+    current = _telling(chunks)
+    done = task.state is TaskState.SUCCEEDED
+    progress = 1.0 if done else (current.progress if current else 0.0)
+    frames_done = (total or 0) if done else (current.frames_done if current else 0)
+    failed = (total or 0) - frames_done if task.state is TaskState.FAILED else 0
+    return wire.Task(
+        task_id=task.task_id,
+        user_id=task.user_id,
+        queue_time=_local(task.queue_time),
+        start_time=_local(task.start_time),
+        end_time=_local(task.end_time),
+        is_running=task.is_running,
+        is_success=task.is_success,
+        render_id=task.render_id,
+        machine_id=task.machine_id if (task.machine_id or 0) <= CLIENT_MAX_MACHINE_ID else None,
+        state=task.state,
+        progress=progress,
+        frames_total=total,
+        frames_done=frames_done,
+        frames_failed=max(failed, 0),
+        eta_seconds=_eta(current, now) if task.state is TaskState.RUNNING else None,
+        cause=task.message,
+    )
+
+
+def _telling(chunks: Sequence[model.Chunk]) -> model.Chunk | None:
+    """The latest attempt whose frames count: one that runs, or ended by itself."""
+    counting = [c for c in chunks if c.state not in (ChunkState.LOST, ChunkState.INTERRUPTED)]
+    return counting[-1] if counting else None
+
+
+def _eta(chunk: model.Chunk | None, now: datetime) -> int | None:
+    """Seconds left if the rest goes as what is done; None while that would be a guess."""
+    if chunk is None or chunk.state not in ACTIVE_CHUNK or chunk.started_at is None:
+        return None
+    if chunk.progress < MIN_PROGRESS_FOR_ETA:
+        return None
+    elapsed_s = (now - chunk.started_at).total_seconds()
+    return max(0, round(elapsed_s * (1 - chunk.progress) / chunk.progress))
+
+
+def _chunk(chunk: model.Chunk) -> wire.Chunk:
+    return wire.Chunk(
+        attempt_id=chunk.attempt_id,
+        machine_id=chunk.machine_id,
+        state=chunk.state,
+        frames=chunk.frames,
+        progress=chunk.progress,
+        frames_done=chunk.frames_done,
+        started_at=_utc(chunk.started_at),
+        ended_at=_utc(chunk.ended_at),
+        exit_code=chunk.exit_code,
+        cause=chunk.cause,
+        message=chunk.message,
+    )
+
+
+def _arguments(
+    engine: model.Engine, argtypes: Sequence[model.ArgType]
+) -> list[wire.EngineArgument]:
+    wanted = placeholders(engine.render_argument)
+    return [
+        wire.EngineArgument(
+            arg_type_id=argtype.argtype_id,
+            type=argtype.type,
+            regex=argtype.regex,
+            default=argtype.default_value,
+        )
+        for argtype in argtypes
+        if argtype.argtype_id.lower() in wanted
+    ]
+
+
+def _local(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
+
+
+def _utc(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,101 @@
+"""Asks every machine what it does: the safety net below the nodes' own reports.
+
+Each machine is asked in a thread of its own from a pool, so a dead one costs nobody else any time.
+"""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Executor
+from datetime import datetime
+
+from renderonline.api.db import catalog, tasks
+from renderonline.api.domain.model import Chunk, Machine, Outcome
+from renderonline.api.domain.reconcile import observe
+from renderonline.api.domain.transitions import ACTIVE_CHUNK, ChunkEvent
+from renderonline.api.hpc_client import HpcClient, Unreachable
+from renderonline.api.services import states
+from renderonline.api.services.context import Context
+from renderonline.api.services.fleet import Fleet
+from renderonline.wire import Cause, HpcStatus
+
+log = logging.getLogger(__name__)
+
+LOST_AFTER_POLLS = 4
+"""A machine that has not answered for so many poll intervals (a minute by default) has lost what it
+was doing. Counted from the first failure that this process saw, so our own restart loses nothing."""
+
+
+class Watch:
+    """One per api process."""
+
+    def __init__(self, ctx: Context, fleet: Fleet, hpc: HpcClient, pool: Executor) -> None:
+        self._ctx = ctx
+        self._fleet = fleet
+        self._hpc = hpc
+        self._pool = pool
+
+    def step(self) -> None:
+        """Send somebody to each machine that is due. Returns at once."""
+        with self._ctx.database.reading():
+            machines = catalog.machines()
+        self._fleet.refresh(machines)
+        for machine, generation in self._fleet.begin_visits(self._ctx.clock.monotonic()):
+            self._pool.submit(self._visit, machine, generation)
+
+    def _visit(self, machine: Machine, generation: int) -> None:
+        """In the pool: ask one machine, settle what it says, let it have work."""
+        asked_at = self._ctx.clock.now()
+        try:
+            status = self._hpc.status(machine)
+        except Unreachable:
+            self._missing(machine)
+            return
+        try:
+            self._settle(machine, status, asked_at)
+        except Exception:
+            log.exception("the answer of machine %d could not be worked in", machine.machine_id)
+        if self._fleet.answered(
+            machine.machine_id, generation, status, self._ctx.clock.monotonic()
+        ):
+            self._ctx.wake()
+
+    def _settle(self, machine: Machine, status: HpcStatus, asked_at: datetime) -> None:
+        self._stop_forgotten(status)
+        for chunk in self._chunks(machine):
+            seen = observe(chunk, status, asked_at)
+            if seen.event is ChunkEvent.START:
+                states.start(self._ctx, chunk.attempt_id)
+            elif seen.event is not None and seen.outcome is not None:
+                states.end(self._ctx, chunk.attempt_id, seen.event, seen.outcome)
+            if seen.progress is not None and seen.event in (None, ChunkEvent.START):
+                states.progress(
+                    self._ctx, chunk.attempt_id, seen.progress.progress, seen.progress.frames_done
+                )
+
+    def _stop_forgotten(self, status: HpcStatus) -> None:
+        """A machine that was away while its task was cancelled still renders it."""
+        if status.task is None or not status.task.is_running or status.task.attempt_id is None:
+            return
+        with self._ctx.database.reading():
+            chunk = tasks.chunk(status.task.attempt_id)
+        if chunk is not None and chunk.state not in ACTIVE_CHUNK:
+            reason = chunk.message or "The attempt is over."
+            self._ctx.background(self._ctx.stop_render, chunk, reason)
+
+    def _missing(self, machine: Machine) -> None:
+        away_s = self._fleet.unanswered(machine.machine_id, self._ctx.clock.monotonic())
+        if away_s < LOST_AFTER_POLLS * self._ctx.settings.poll_seconds:
+            return
+        outcome = Outcome(
+            False, cause=Cause.LOST, message="The machine has not answered for too long."
+        )
+        for chunk in self._chunks(machine):
+            log.warning(
+                "machine %d is away: attempt %d is lost", machine.machine_id, chunk.attempt_id
+            )
+            states.end(self._ctx, chunk.attempt_id, ChunkEvent.LOSE, outcome)
+
+    def _chunks(self, machine: Machine) -> list[Chunk]:
+        with self._ctx.database.reading():
+            return tasks.active_chunks(machine_id=machine.machine_id)

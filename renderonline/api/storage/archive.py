@@ -1,0 +1,50 @@
+"""A folder as a ZIP stream: no temporary file, no copy in memory.
+
+Stored, not deflated: images are compressed already, and the size is known before the first byte.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from zipstream import ZIP_STORED, ZipStream
+
+PIECE_BYTES = 64 * 1024
+"""Size of what is handed to the HTTP server at once; it would spool larger pieces to disk."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """`size_bytes` None: the folder may still change, so the length is not promised."""
+
+    pieces: Iterator[bytes]
+    size_bytes: int | None
+
+
+def of_folder(folder: Path, is_final: bool) -> Archive:
+    """All files below `folder`, names relative to it and sorted; links are left out.
+
+    A link could lead out of the folder: a renderer runs what is in a scene.
+    """
+    stream = ZipStream(sized=is_final, compress_type=ZIP_STORED)
+    for file in _files(folder):
+        stream.add_path(file, arcname=file.relative_to(folder).as_posix(), recurse=False)
+    size = len(stream) if is_final else None
+    return Archive(_pieces(stream), size)
+
+
+def _files(folder: Path) -> list[Path]:
+    found = []
+    for parent, _folders, names in os.walk(folder, followlinks=False):
+        paths = (Path(parent, name) for name in names)
+        found += [path for path in paths if path.is_file() and not path.is_symlink()]
+    return sorted(found)
+
+
+def _pieces(stream: ZipStream) -> Iterator[bytes]:
+    for block in stream:
+        for start in range(0, len(block), PIECE_BYTES):
+            yield block[start : start + PIECE_BYTES]

@@ -1,0 +1,139 @@
+"""Where projects and results lie: the upload that is not checked yet, and a folder for each task.
+
+A task's folder is where the original has it: `<download_path>/<user_id>/<ticks>/`. It exists if and
+only if a row of `renders` points into it; what is on its way between the two is written down in
+`pending` first, so that a crash at any line is cleaned up by `repair` at the next start.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+from renderonline import paths
+
+log = logging.getLogger(__name__)
+
+TICKS_PER_SECOND = 10_000_000  # .NET's DateTime: units of 100 ns since 0001-01-01
+
+
+class DiskFull(Exception):
+    """There is no room left for what was to be written."""
+
+
+def ticks(moment: datetime) -> int:
+    """.NET's DateTime.Ticks of a naive local time."""
+    span = moment - datetime(1, 1, 1)
+    return (span.days * 86400 + span.seconds) * TICKS_PER_SECOND + span.microseconds * 10
+
+
+def is_disk_full(error: OSError) -> bool:
+    """No space, or over the user's disk quota."""
+    return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
+
+
+class TaskFolders:
+    """The folders of one api, below its DataPath. Safe from any thread."""
+
+    def __init__(self, data_path: Path) -> None:
+        self.default_root = paths.private_dir(data_path / "projects")
+        self._incoming = paths.private_dir(data_path / "incoming")
+        self._pending = paths.private_dir(data_path / "pending")
+
+    def incoming_file(self) -> Path:
+        """A name for an upload that is being received; nothing is there yet."""
+        return self._incoming / secrets.token_hex(16)
+
+    def plan(self, download_path: str, user_id: int, moment: datetime) -> Path:
+        """The folder for a task of `user_id`, queued at the naive local `moment`; not made yet."""
+        root = Path(download_path).expanduser() if download_path else self.default_root
+        stamp = ticks(moment)
+        while (root / str(user_id) / str(stamp)).exists():
+            stamp += 1  # two tasks of one user in the same 100 ns
+        return (root / str(user_id) / str(stamp)).absolute()
+
+    def create(self, folder: Path, upload: Path, name: str) -> None:
+        """Make a planned folder and move the upload into it. `settle` follows the commit.
+
+        Raises DiskFull; FileExistsError if somebody else took the folder; OSError.
+        """
+        self._note(folder)
+        try:
+            folder.mkdir(parents=True)
+            _move(upload, folder / name)
+        except FileExistsError:
+            self._note_path(folder).unlink(missing_ok=True)
+            raise
+        except OSError as error:
+            self.discard(folder)
+            if is_disk_full(error):
+                raise DiskFull from None
+            raise
+
+    def settle(self, folder: Path) -> None:
+        """The row that points into `folder` is committed: it stays."""
+        self._note_path(folder).unlink(missing_ok=True)
+
+    def condemn(self, folder: Path) -> None:
+        """Written before the row is deleted: if the commit is followed by a crash, `folder` goes."""
+        self._note(folder)
+
+    def discard(self, folder: Path) -> bool:
+        """Remove `folder` and all in it; whether it is gone. If not, the next start tries again."""
+        gone = remove_tree(folder)
+        if gone:
+            self._note_path(folder).unlink(missing_ok=True)
+        return gone
+
+    def repair(self, is_wanted: Callable[[Path], bool]) -> None:
+        """At start: finish what a crash left. `is_wanted` says if a row points into a folder."""
+        for file in self._incoming.iterdir():
+            file.unlink(missing_ok=True)
+        for note in self._pending.iterdir():
+            folder = Path(note.read_text(encoding="utf-8"))
+            if note.suffix == ".tmp" or is_wanted(folder):
+                note.unlink(missing_ok=True)
+            elif folder.is_absolute():
+                log.info("removing %s, left by an interrupted submission or deletion", folder)
+                self.discard(folder)
+
+    def _note(self, folder: Path) -> None:
+        paths.write_private(self._note_path(folder), str(folder))
+
+    def _note_path(self, folder: Path) -> Path:
+        return self._pending / hashlib.sha256(str(folder).encode()).hexdigest()
+
+
+def remove_tree(folder: Path) -> bool:
+    """Delete a folder, trying for two seconds: on Windows a scanner may hold a file open."""
+    for attempt in range(8):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return True
+        time.sleep(0.05 * (attempt + 1))
+    log.warning("%s could not be removed; it is tried again at the next start", folder)
+    return False
+
+
+def _move(source: Path, target: Path) -> None:
+    """Into place, whole; across file systems by a copy that is on disk before it gets its name."""
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        temporary = target.with_name(target.name + ".part")
+        with source.open("rb") as reader, temporary.open("wb") as writer:
+            shutil.copyfileobj(reader, writer, 1 << 20)
+            writer.flush()
+            os.fsync(writer.fileno())
+        temporary.replace(target)
+        source.unlink()
