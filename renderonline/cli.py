@@ -1,0 +1,183 @@
+"""argv → one command. The options of every command, and nothing of what it does.
+
+A command's module is imported when it is chosen: `renderonline --help` loads no web server, and a
+render node no client.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from renderonline import __version__
+from renderonline.commands.edge import UsageError, at_edge
+from renderonline.wire import MAX_ID, TaskState
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command that `argv` (without the program's name) asks for; its exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        # A name that the console's encoding lacks is no reason to fail (code pages of Windows).
+        if reconfigure := getattr(stream, "reconfigure", None):
+            reconfigure(errors="backslashreplace")
+
+    def command() -> int:
+        args = parser().parse_args(words)
+        module, name = args.command.split(":")
+        run: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), name)
+        return run(args)
+
+    return at_edge(command, as_json="--json" in words, verbose="--verbose" in words)
+
+
+class Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as every other error of ours is reported."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message[:1].upper()}{message[1:]}.", f"`{self.prog} --help` shows how.")
+
+
+def parser() -> Parser:
+    """The whole command line."""
+    top = Parser(
+        prog="renderonline",
+        description="A render farm in one file.",
+        epilog="`renderonline COMMAND --help` explains a command.",
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"RenderOnline {__version__}")
+    commands = top.add_subparsers(metavar="COMMAND", required=True, parser_class=Parser)
+    _add_modes(commands)
+    _add_submit(commands)
+    _add_task_commands(commands)
+    _add_sign_in(commands)
+    return top
+
+
+def _command(commands: Any, name: str, target: str, help_text: str, *parents: Parser) -> Parser:
+    """A subcommand that calls `target`, "module:function" below renderonline.commands."""
+    added: Parser = commands.add_parser(
+        name, help=help_text, description=help_text, parents=parents, allow_abbrev=False
+    )
+    added.add_argument("--verbose", action="store_true", help="show what happens in detail")
+    added.set_defaults(command=f"renderonline.commands.{target}")
+    return added
+
+
+def _add_modes(commands: Any) -> None:
+    for name, file, help_text in (
+        ("api", "RenderAPI.json", "Run the farm's server."),
+        ("node", "HPCServer.json", "Run a render node on this machine."),
+    ):
+        mode = _command(commands, name, f"serve:{name}", help_text)
+        mode.add_argument("--config", type=Path, metavar="FILE", help=f"the {file} to use")
+    # Started by a node, never by a person: without a help text it is not listed.
+    commands.add_parser("node-guard").set_defaults(command="renderonline.commands.serve:guard")
+
+
+def _add_submit(commands: Any) -> None:
+    help_text = "Send projects to the farm, and fetch what it renders of them."
+    submit = _command(commands, "submit", "submit:run", help_text, _connection(), _json())
+    submit.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a project to render")
+    submit.add_argument(
+        "--engine", metavar="NAME|ID", help="the engine; by default told from the file's extension"
+    )
+    submit.add_argument(
+        "--frames",
+        metavar="FRAMES",
+        help="1-250, 1-250x2, 1,5,10-20; negative frames as --frames=-5-10",
+    )
+    submit.add_argument(
+        "--arg",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a value for an argument of the engine; may be repeated",
+    )
+    submit.add_argument("--wait", action="store_true", help="wait until it is rendered")
+    submit.add_argument(
+        "--download", type=Path, metavar="DIR", help="wait, then put the results into this folder"
+    )
+
+
+def _add_task_commands(commands: Any) -> None:
+    shared = (_connection(), _json())
+    tasks = _command(commands, "tasks", "tasks:run", "Show your tasks, or one of them.", *shared)
+    tasks.add_argument("task", nargs="?", type=_task_id, metavar="TASK", help="show this one")
+    tasks.add_argument("--state", choices=[state.value for state in TaskState])
+    tasks.add_argument("--limit", type=_count, metavar="N", help="show at most so many")
+
+    download = _command(
+        commands, "download", "download:run", "Fetch what a task has rendered.", *shared
+    )
+    download.add_argument("task", type=_task_id, metavar="TASK")
+    download.add_argument(
+        "target", type=Path, metavar="DIR", help="a folder, or FILE.zip for the whole as an archive"
+    )
+    download.add_argument("--whole", action="store_true", help="the project too, not only results")
+
+    cancel = _command(commands, "cancel", "tasks:cancel", "Take a task out of the queue.", *shared)
+    cancel.add_argument("task", type=_task_id, metavar="TASK")
+
+    delete = _command(
+        commands, "delete", "tasks:delete", "Delete a task, its project and its results.", *shared
+    )
+    delete.add_argument("task", type=_task_id, metavar="TASK")
+    delete.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_sign_in(commands: Any) -> None:
+    _command(
+        commands,
+        "login",
+        "login:run",
+        "Sign in and keep it. The token comes from RENDERONLINE_TOKEN, a file, or is asked for.",
+        _connection(),
+        _json(),
+    )
+    _command(commands, "logout", "login:logout", "Forget the saved sign-in.", _json())
+
+
+def _connection() -> Parser:
+    options = Parser(add_help=False)
+    group = options.add_argument_group("which farm, and who you are")
+    group.add_argument("--server", metavar="URL", help="or RENDERONLINE_SERVER")
+    group.add_argument("--email", metavar="E-MAIL", help="or RENDERONLINE_EMAIL")
+    group.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help="a file with the token in it; or RENDERONLINE_TOKEN_FILE, or RENDERONLINE_TOKEN",
+    )
+    group.add_argument(
+        "--certificate",
+        type=Path,
+        metavar="FILE",
+        help="trust this certificate (PEM) and no other",
+    )
+    return options
+
+
+def _json() -> Parser:
+    options = Parser(add_help=False)
+    options.add_argument(
+        "--json", action="store_true", help="print the result as one JSON value on stdout"
+    )
+    return options
+
+
+def _task_id(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= MAX_ID:
+        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a task")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 10_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 10000")
+    return int(text)

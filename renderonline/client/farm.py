@@ -1,0 +1,207 @@
+"""The farm as a user sees it: what it can render, the user's tasks, and what becomes of them."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import requests
+
+from renderonline import wire
+from renderonline.client import archive
+from renderonline.client.errors import ClientError, Refused
+from renderonline.client.submission import Submission, check_file, choose_engine, prepare
+from renderonline.client.transport import CONNECT_TIMEOUT_S, M, Transport
+from renderonline.client.upload import EnqueueBody, Progress, Unreadable
+from renderonline.frames import FrameSet
+
+ROOT = "/renderapi/v1"
+
+ENQUEUE_TIMEOUT_S = 600
+"""The longest silence after an upload: the server may still be copying the project."""
+
+
+class Client:
+    """One user's connection to one farm. Not for several threads at a time; make one for each.
+
+    Every method talks to the server and may raise Unreachable, NotAllowed, NotFound or Refused;
+    what else it raises, it says.
+    """
+
+    def __init__(
+        self, server: str, email: str, token: str, certificate: Path | None = None
+    ) -> None:
+        """Sends nothing. `server` is an address such as `https://farm.example:5000`.
+
+        `certificate` is a PEM file: that certificate, or what it has signed, is trusted and nothing
+        else. None: what this machine trusts. Raises Unusable where one of these cannot be meant.
+        """
+        self._transport = Transport(server, email, token, certificate)
+
+    @property
+    def server(self) -> str:
+        """The farm's address, `scheme://host[:port]`."""
+        return self._transport.server
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection. A later call opens it again."""
+        self._transport.close()
+
+    def health(self) -> wire.HealthResponse:
+        """Whether a farm answers there at all; needs no valid credentials."""
+        return self._transport.get("/health", wire.HealthResponse)
+
+    def info(self) -> wire.InfoResponse:
+        """The user, and the newest 15 of the user's tasks."""
+        return self._transport.get(f"{ROOT}/info", wire.InfoResponse)
+
+    def engines(self) -> list[wire.EngineDetail]:
+        """What the farm can render with, and the arguments that each engine takes."""
+        return self._transport.get(f"{ROOT}/engines", wire.EnginesResponse).engines
+
+    def tasks(
+        self, after: int | None = None, limit: int | None = None, state: str | None = None
+    ) -> wire.TasksResponse:
+        """A page of the user's tasks, newest first; `after` is the `next` of the page before."""
+        asked = {"after": after, "limit": limit, "state": state}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        return self._transport.get(f"{ROOT}/tasks", wire.TasksResponse, query)
+
+    def task(self, task_id: int) -> wire.TaskDetail:
+        """One task, with its attempts and warnings."""
+        return self._transport.get(f"{ROOT}/tasks/{task_id}", wire.TaskDetail)
+
+    def enqueue(
+        self,
+        file: Path,
+        engine: str | None = None,
+        arguments: Mapping[str, str] | None = None,
+        frames: FrameSet | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Check, upload and enqueue a project; the id of the task it becomes.
+
+        `engine` is a name or an id; None chooses by the file's extension. `progress` is called on
+        this thread. Raises Unusable besides what `submit` raises.
+        """
+        check_file(file)
+        chosen = choose_engine(self.engines(), file, engine)
+        return self.submit(prepare(file, chosen, arguments or {}, frames), progress)
+
+    def submit(self, submission: Submission, progress: Progress | None = None) -> int:
+        """Upload what `prepare` has checked; the id of the task it becomes.
+
+        The file is read while it is sent, with little memory whatever its size. Raises ClientError
+        if it cannot be read to its end.
+        """
+        try:
+            body = EnqueueBody(submission.file, wire.encode(submission.request()), progress)
+            response = self._transport.send(
+                "POST",
+                f"{ROOT}/enqueue",
+                data=body,
+                headers={"Content-Type": body.content_type},
+                timeout=(CONNECT_TIMEOUT_S, ENQUEUE_TIMEOUT_S),
+            )
+        except Unreadable as error:
+            raise ClientError(str(error), "Submit it again once it is saved.") from None
+        if response.status_code == 403:
+            raise Refused(
+                self._transport.said(response).error_message,
+                "Wait until a task of yours is done, or cancel one.",
+                "queue_full",
+            )
+        answer = self._transport.read(response, wire.EnqueueResponse)
+        if answer.task_id is None:
+            raise self._transport.another_kind(response)
+        return answer.task_id
+
+    def dequeue(self, task_id: int) -> None:
+        """Take a task out of the queue; if it is being rendered, that is stopped."""
+        self._change("dequeue", task_id, wire.DequeueResponse)
+
+    def delete(self, task_id: int) -> None:
+        """Delete a task, its project and its results. If it is being rendered, that is stopped."""
+        self._change("delete", task_id, wire.DeleteResponse)
+
+    def download(self, task_id: int, file: Path, progress: Progress | None = None) -> None:
+        """Save a task's whole folder, as far as it is there, as the ZIP archive `file`.
+
+        `file` appears when it is complete, and replaces one that was there. Raises ClientError if
+        it cannot be written.
+        """
+        with self._post("download", task_id, stream=True) as response:
+            if "json" in response.headers.get("Content-Type", ""):
+                raise self._transport.another_kind(response)
+            partial = file.with_name(f".{file.name}.part")
+            try:
+                self._save(response, partial, progress)
+                partial.replace(file)
+            except OSError as error:
+                raise _not_written(file, error) from None
+            finally:
+                partial.unlink(missing_ok=True)
+
+    def results(
+        self, task_id: int, folder: Path, progress: Progress | None = None, whole: bool = False
+    ) -> list[Path]:
+        """Put what a task has rendered so far into `folder`; the paths of the files.
+
+        `whole`: its project too, and the folders as the farm has them. A file of the same name is
+        replaced. Raises ClientError if one cannot be written.
+        """
+        project = self.task(task_id).render.file_name
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # Inside the folder, so that renaming out of it stays on one disk.
+            with tempfile.TemporaryDirectory(prefix=".renderonline-", dir=folder) as scratch:
+                packed = Path(scratch, "results.zip")
+                self.download(task_id, packed, progress)
+                return archive.extract(packed, folder, Path(scratch), project=project, whole=whole)
+        except archive.ArchiveError as error:
+            raise Refused(f"The results of task {task_id} were not taken. {error}") from None
+        except OSError as error:
+            raise _not_written(folder, error) from None
+
+    def _change(self, verb: str, task_id: int, shape: type[M]) -> None:
+        self._transport.read(self._post(verb, task_id), shape)
+
+    def _post(self, verb: str, task_id: int, stream: bool = False) -> requests.Response:
+        """Send one of the original's requests about a task; an answer that is a success."""
+        response = self._transport.send(
+            "POST",
+            f"{ROOT}/{verb}",
+            data=wire.encode(wire.TaskRequest(task_id=task_id)),
+            headers={"Content-Type": "application/json"},
+            stream=stream,
+        )
+        if response.status_code == 400:
+            # The original's endpoints say 400 also where there is no such task: this says NotFound.
+            self.task(task_id)
+        self._transport.check(response)
+        return response
+
+    def _save(self, response: requests.Response, partial: Path, progress: Progress | None) -> None:
+        length = response.headers.get("Content-Length", "")
+        total_bytes = int(length) if length.isdigit() else None
+        done_bytes = 0
+        with partial.open("wb") as file:
+            for piece in self._transport.pieces(response):
+                file.write(piece)
+                done_bytes += len(piece)
+                if progress is not None:
+                    progress(done_bytes, total_bytes)
+
+
+def _not_written(target: Path, error: OSError) -> ClientError:
+    return ClientError(
+        f"{error.filename or target} cannot be written: {error.strerror or error}.",
+        "Make room there, or choose another folder.",
+    )

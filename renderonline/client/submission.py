@@ -1,0 +1,129 @@
+"""What is submitted, checked before it is sent: the file, the engine it is for, arguments, frames.
+
+No network here: an upload that the farm would refuse is found in the first second, not after it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from renderonline import wire
+from renderonline.client.errors import Unusable
+from renderonline.frames import FrameSet
+
+RANGE_ARGUMENTS = ("start_frame", "end_frame")
+"""How the original knows frames: two arguments of an engine."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A project that is ready to be sent. Made by `prepare`."""
+
+    file: Path
+    engine: wire.EngineDetail
+    arguments: dict[str, str] = field(default_factory=dict)
+    frames: FrameSet | None = None
+
+    def request(self) -> wire.EnqueueRequest:
+        """The message that goes with the file."""
+        return wire.EnqueueRequest(
+            engine_id=str(self.engine.engine_id),
+            arguments=[
+                wire.ArgumentValue(arg_type_id=name, value=value)
+                for name, value in self.arguments.items()
+            ],
+            frames=None if self.frames is None else str(self.frames),
+        )
+
+
+def check_file(file: Path) -> None:
+    """Raise Unusable unless `file` is a file with something in it that we may read."""
+    try:
+        if not file.is_file():
+            raise Unusable(f"There is no file {file}.", "Check its name and its folder.")
+        with file.open("rb") as opened:
+            if not opened.read(1):
+                raise Unusable(f"{file} is empty.", "Save the project again.")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Unusable(f"{file} cannot be read: {reason}.") from None
+
+
+def choose_engine(
+    engines: Sequence[wire.EngineDetail], file: Path, wanted: str | None = None
+) -> wire.EngineDetail:
+    """The engine for a file: the one that is `wanted` by name or id, else by the file's extension.
+
+    Raises Unusable where there is none, more than one, or one that does not take the file.
+    """
+    offer = "Its engines: " + (", ".join(f"{e.name} ({e.extension})" for e in engines) or "none.")
+    if wanted is not None:
+        named = [e for e in engines if wanted.lower() in (e.name.lower(), str(e.engine_id))]
+        if not named:
+            raise Unusable(f"The farm has no engine {wanted!r}.", offer)
+        if not _takes(named[0], file):
+            raise Unusable(f"{named[0].name} takes {named[0].extension} files, not {file.name}.")
+        return named[0]
+    fitting = [engine for engine in engines if _takes(engine, file)]
+    if not fitting:
+        raise Unusable(f"No engine of this farm takes a file like {file.name}.", offer)
+    if len(fitting) > 1:
+        names = ", ".join(engine.name for engine in fitting)
+        raise Unusable(
+            f"More than one engine takes {fitting[0].extension} files: {names}.",
+            "Say which one (`--engine`).",
+        )
+    return fitting[0]
+
+
+def _takes(engine: wire.EngineDetail, file: Path) -> bool:
+    return file.name.lower().endswith(engine.extension.lower())
+
+
+def prepare(
+    file: Path,
+    engine: wire.EngineDetail,
+    arguments: Mapping[str, str],
+    frames: FrameSet | None = None,
+) -> Submission:
+    """Check a project and what is to be done with it. Raises Unusable.
+
+    A range without gaps is also given as the engine's `start_frame` and `end_frame`.
+    """
+    check_file(file)
+    spelled = {a.arg_type_id.lower(): a.arg_type_id for a in engine.arguments}
+    values = {name.lower(): value for name, value in arguments.items()}
+    for name in values.keys() - spelled.keys():
+        raise Unusable(
+            f"{engine.name} has no argument {name!r}.",
+            f"Its arguments: {', '.join(spelled.values()) or 'none'}.",
+        )
+    implied = {name for name in RANGE_ARGUMENTS if frames and name in spelled}
+    for name in values.keys() & implied:
+        raise Unusable(f"The frames are given twice: as a range and as {name}.", "Leave one out.")
+    _check_complete(engine, values.keys() | implied)
+    if frames and frames.is_contiguous:
+        ends = dict(zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True))
+        values |= {name: value for name, value in ends.items() if name in implied}
+    return Submission(file, engine, {spelled[n]: value for n, value in values.items()}, frames)
+
+
+def _check_complete(engine: wire.EngineDetail, given: Set[str]) -> None:
+    """Raise Unusable if an argument without a default is not given."""
+    missing = [
+        argument.arg_type_id
+        for argument in engine.arguments
+        if argument.default is None and argument.arg_type_id.lower() not in given
+    ]
+    if any(name.lower() in RANGE_ARGUMENTS for name in missing):
+        raise Unusable(
+            f"{engine.name} needs to know which frames to render.",
+            "Give a range, such as 1-250 (`--frames 1-250`).",
+        )
+    if missing:
+        raise Unusable(
+            f"{engine.name} needs a value for {', '.join(missing)}.",
+            f"Give it (`--arg {missing[0]}=VALUE`).",
+        )

@@ -1,0 +1,150 @@
+"""`renderonline submit`: projects in, tasks on the farm, and if asked the frames in a folder."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from renderonline import client as farm
+from renderonline import wire
+from renderonline.commands import output, signin, waiting
+from renderonline.commands.edge import Exit, Failure, UsageError, explain, tell
+from renderonline.commands.progress import transfer
+from renderonline.frames import FrameSet
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one file."""
+
+    file: Path
+    task_id: int | None = None
+    state: wire.TaskState | None = None  # None: it did not become a task
+    cause: str | None = None  # why the task failed
+    warnings: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)  # what was downloaded
+    failure: Failure | None = None  # why it was not sent, or its results not fetched
+
+    def as_json(self) -> dict[str, object]:
+        told: dict[str, object] = {
+            "File": str(self.file),
+            "TaskId": self.task_id,
+            "State": self.state,
+            "Files": [str(path) for path in self.files],
+            "Cause": self.cause,
+            "Warnings": self.warnings,
+        }
+        return told | (self.failure.as_json() if self.failure else {})
+
+
+def run(args: argparse.Namespace) -> int:
+    """Check every file, then send every file, then (if asked) wait for all and fetch."""
+    frames = None if args.frames is None else FrameSet.parse(args.frames)
+    arguments = parse_arguments(args.arg)
+    for file in args.files:
+        farm.check_file(file)
+    with signin.connect(args) as client:
+        submissions = _prepare(client, args, arguments, frames)
+        outcomes = [_send(client, submission) for submission in submissions]
+        if args.wait or args.download:
+            _wait(client, outcomes)
+        if args.download:
+            _fetch(client, outcomes, args.download.absolute())
+    _report(outcomes, args.json)
+    return exit_code(outcomes, waited=bool(args.wait or args.download))
+
+
+def parse_arguments(texts: Sequence[str]) -> dict[str, str]:
+    """`name=value`, each once. Raises UsageError."""
+    arguments: dict[str, str] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not name or not equals:
+            raise UsageError(f"`--arg {text}` is not of the form name=value.")
+        if name in arguments:
+            raise UsageError(f"The argument {name} is given twice.")
+        arguments[name] = value
+    return arguments
+
+
+def exit_code(outcomes: Sequence[Outcome], waited: bool) -> Exit:
+    """DONE if all that was asked for came about; else what stood in the way first."""
+    for outcome in outcomes:
+        if outcome.failure is not None:
+            return outcome.failure.exit_code
+        if waited and outcome.state is not wire.TaskState.SUCCEEDED:
+            return Exit.FAILED
+    return Exit.DONE
+
+
+def _prepare(
+    client: farm.Client,
+    args: argparse.Namespace,
+    arguments: dict[str, str],
+    frames: FrameSet | None,
+) -> list[farm.Submission]:
+    engines = client.engines()
+    return [
+        farm.prepare(file, farm.choose_engine(engines, file, args.engine), arguments, frames)
+        for file in args.files
+    ]
+
+
+def _send(client: farm.Client, submission: farm.Submission) -> Outcome:
+    """Upload one. What goes wrong stays with this file: those before it are on the farm already."""
+    outcome = Outcome(submission.file)
+    try:
+        with transfer(f"uploading {submission.file.name}") as progress:
+            outcome.task_id = client.submit(submission, progress)
+        outcome.state = wire.TaskState.QUEUED
+    except farm.ClientError as error:
+        outcome.failure = explain(error)
+        tell(outcome.failure)
+    return outcome
+
+
+def _wait(client: farm.Client, outcomes: Sequence[Outcome]) -> None:
+    sent = {outcome.task_id: outcome for outcome in outcomes if outcome.task_id is not None}
+    try:
+        ended = waiting.wait(client, {task_id: o.file.name for task_id, o in sent.items()})
+    except KeyboardInterrupt:
+        ids = ", ".join(map(str, sent))
+        output.say(f"The farm goes on rendering without you: task {ids}.")
+        raise
+    for task_id, detail in ended.items():
+        outcome = sent[task_id]
+        outcome.state, outcome.cause = detail.task.state, detail.task.cause
+        outcome.warnings = detail.warnings
+
+
+def _fetch(client: farm.Client, outcomes: Sequence[Outcome], folder: Path) -> None:
+    """Download what has been rendered; of several tasks each into a folder of its own."""
+    for outcome in outcomes:
+        if outcome.task_id is None:
+            continue
+        own = folder if len(outcomes) == 1 else folder / f"{outcome.file.stem}-{outcome.task_id}"
+        try:
+            with transfer(f"downloading the results of {outcome.file.name}") as progress:
+                outcome.files = client.results(outcome.task_id, own, progress)
+        except farm.ClientError as error:
+            outcome.failure = explain(error)
+            tell(outcome.failure)
+
+
+def _report(outcomes: Sequence[Outcome], as_json: bool) -> None:
+    for outcome in outcomes:
+        for warning in outcome.warnings:
+            output.say(f"Warning: {outcome.file.name}: {warning}")
+        if outcome.cause:
+            output.say(f"{outcome.file.name}: {outcome.cause}")
+    if as_json:
+        told = [outcome.as_json() for outcome in outcomes]
+        output.emit(told[0] if len(told) == 1 else told)
+        return
+    for outcome in outcomes:
+        if outcome.task_id is not None:
+            output.result(f"{outcome.file.name}: task {outcome.task_id}, {outcome.state}")
+        for path in outcome.files:
+            output.result(f"  {path}")

@@ -1,0 +1,139 @@
+"""`renderonline tasks`, `cancel` and `delete`: what the farm has of ours, and being rid of it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from renderonline import wire
+from renderonline.commands import output, signin, waiting
+from renderonline.commands.edge import UsageError
+
+PIPE_WIDTH = 400
+"""Columns of a table that nobody's screen limits: no name is cut short for a script."""
+
+
+def run(args: argparse.Namespace) -> int:
+    """One task, or a list of them."""
+    with signin.connect(args) as client:
+        if args.task is not None:
+            _one(client.task(args.task), args.json)
+            return 0
+        page = client.tasks(limit=args.limit, state=args.state)
+    if args.json:
+        output.emit(page)
+        return 0
+    _print_table(
+        ("task", "state", "project", "frames", "machine", "queued", "took"),
+        (_row(item) for item in page.tasks),
+    )
+    if page.next is not None:
+        output.say(f"These are the newest {len(page.tasks)}; `--limit` shows more.")
+    return 0
+
+
+def cancel(args: argparse.Namespace) -> int:
+    with signin.connect(args) as client:
+        client.dequeue(args.task)
+    if args.json:
+        output.emit({"TaskId": args.task, "State": wire.TaskState.CANCELLED})
+    else:
+        output.result(f"Task {args.task} is cancelled.")
+    return 0
+
+
+def delete(args: argparse.Namespace) -> int:
+    with signin.connect(args) as client:
+        if not args.yes:
+            _confirm(client.task(args.task))
+        client.delete(args.task)
+    if args.json:
+        output.emit({"TaskId": args.task, "IsDeleted": True})
+    else:
+        output.result(f"Task {args.task} is deleted, with its project and its results.")
+    return 0
+
+
+def _confirm(detail: wire.TaskDetail) -> None:
+    """Ask on a terminal. Raises UsageError where nobody can answer, or the answer is not yes."""
+    task = f"task {detail.task.task_id} ({detail.render.file_name})"
+    if not sys.stdin.isatty():
+        raise UsageError(f"Deleting {task} is final.", "Confirm it with `--yes`.")
+    print(
+        output.plain(f"Delete {task}, its project and its results? [y/N] "),
+        end="",
+        file=sys.stderr,
+        flush=True,
+    )
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise UsageError("Nothing was deleted.")
+
+
+# --------------------------------------------------------------------------- showing
+
+
+def _one(detail: wire.TaskDetail, as_json: bool) -> None:
+    if as_json:
+        output.emit(detail)
+        return
+    item = wire.TaskInfo(task=detail.task, render=detail.render, engine=detail.engine)
+    names = ("task", "state", "project", "frames", "machine", "queued", "took")
+    lines = [*zip(names, _row(item), strict=True), ("engine", detail.engine.name)]
+    lines += [("cause", detail.task.cause)] if detail.task.cause else []
+    lines += [("warning", warning) for warning in detail.warnings]
+    _print_table(("", ""), lines)
+    if detail.chunks:
+        _print_table(
+            ("attempt", "state", "frames", "machine", "done", "exit code", "message"),
+            (_chunk_row(chunk) for chunk in detail.chunks),
+        )
+
+
+def _row(item: wire.TaskInfo) -> tuple[str, ...]:
+    task = item.task
+    return (
+        str(task.task_id),
+        task.state,
+        item.render.file_name,
+        waiting.frames_text(task),
+        "" if task.machine_id is None else str(task.machine_id),
+        (task.queue_time or "").split(".")[0].replace("T", " "),
+        took_text(task.start_time, task.end_time),
+    )
+
+
+def _chunk_row(chunk: wire.Chunk) -> tuple[str, ...]:
+    return (
+        str(chunk.attempt_id),
+        chunk.state,
+        chunk.frames or "",
+        str(chunk.machine_id),
+        f"{chunk.progress:.0%}",
+        "" if chunk.exit_code is None else str(chunk.exit_code),
+        chunk.message or "",
+    )
+
+
+def took_text(start: str | None, end: str | None) -> str:
+    """The time between two of the server's times as h:mm:ss; empty while one is missing."""
+    try:
+        span = datetime.fromisoformat(end or "") - datetime.fromisoformat(start or "")
+    except ValueError:
+        return ""
+    minutes, seconds = divmod(int(span.total_seconds()), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+
+
+def _print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table(box=None, pad_edge=False, show_header=any(names), header_style="bold")
+    for name in names:
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(output.plain(cell)) for cell in row))
+    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)

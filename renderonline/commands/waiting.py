@@ -1,0 +1,146 @@
+"""Waiting for tasks: asking the farm how they do, and showing it, until each has come to its end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from renderonline import wire
+from renderonline.client import Client, Unreachable
+from renderonline.commands import output
+from renderonline.commands.progress import on_terminal
+
+FINAL = frozenset(
+    {wire.TaskState.SUCCEEDED, wire.TaskState.FAILED, wire.TaskState.CANCELLED},
+)
+ACTIVE = frozenset({wire.ChunkState.ASSIGNED, wire.ChunkState.RUNNING})
+
+PATIENCE_S = 120.0
+"""How long a farm may be away while we wait: long enough to restart a machine."""
+
+
+class Board(Protocol):
+    """Where the tasks' progress is shown."""
+
+    def show(self, detail: wire.TaskDetail) -> None: ...
+
+
+def wait(client: Client, names: Mapping[int, str]) -> dict[int, wire.TaskDetail]:
+    """Follow tasks (id → what to call it) to their ends; how each was last seen.
+
+    A farm that goes away is waited for; raises Unreachable when PATIENCE_S is over, and NotFound
+    for a task that was deleted meanwhile.
+    """
+    ended: dict[int, wire.TaskDetail] = {}
+    began_s = answered_s = time.monotonic()
+    with board(names) as shown:
+        while True:
+            for task_id in names.keys() - ended.keys():
+                try:
+                    detail = client.task(task_id)
+                except Unreachable as error:
+                    _be_patient(error, time.monotonic() - answered_s)
+                    break
+                answered_s = time.monotonic()
+                shown.show(detail)
+                if detail.task.state in FINAL:
+                    ended[task_id] = detail
+            if len(ended) == len(names):
+                return ended
+            time.sleep(pause_s(time.monotonic() - began_s))
+
+
+def pause_s(age_s: float) -> float:
+    """How long to wait before asking again: a young task moves quickly, an old one is not rushed."""
+    return min(1.0, max(0.1, age_s / 10))
+
+
+def _be_patient(error: Unreachable, away_s: float) -> None:
+    if away_s > PATIENCE_S:
+        raise error
+    if away_s < 1.0:
+        output.say(f"{error} Waiting for it to come back.")
+
+
+def machines(detail: wire.TaskDetail) -> list[int]:
+    """The machines that work on a task now, or else the one that did last."""
+    active = sorted({chunk.machine_id for chunk in detail.chunks if chunk.state in ACTIVE})
+    if active or detail.task.machine_id is None:
+        return active
+    return [detail.task.machine_id]
+
+
+def frames_text(task: wire.Task) -> str:
+    """How many frames of how many, or how much where frames are not known."""
+    if task.frames_total is None:
+        return f"{task.progress:.0%}"
+    failed = f", {task.frames_failed} failed" if task.frames_failed else ""
+    return f"{task.frames_done}/{task.frames_total} frames{failed}"
+
+
+def where_text(detail: wire.TaskDetail) -> str:
+    """On which machine, or machines."""
+    ids = machines(detail)
+    if not ids:
+        return ""
+    return f"machine{'s' if len(ids) > 1 else ''} {', '.join(map(str, ids))}"
+
+
+# --------------------------------------------------------------------------- the two boards
+
+
+@contextmanager
+def board(names: Mapping[int, str]) -> Iterator[Board]:
+    """Bars on a terminal, lines elsewhere."""
+    if not on_terminal():
+        yield _Lines(names)
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[told]}", markup=False),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield _Bars(bars, names)
+
+
+class _Bars:
+    """One bar for each task."""
+
+    def __init__(self, bars: Progress, names: Mapping[int, str]) -> None:
+        self._bars = bars
+        self._ids = {
+            task_id: bars.add_task(output.plain(name), total=1.0, told="")
+            for task_id, name in names.items()
+        }
+
+    def show(self, detail: wire.TaskDetail) -> None:
+        task = detail.task
+        bar = self._ids[task.task_id]
+        told = [task.state, frames_text(task), where_text(detail)]
+        self._bars.update(bar, completed=task.progress, told=" · ".join(filter(None, told)))
+        if task.state in FINAL:
+            self._bars.stop_task(bar)
+
+
+class _Lines:
+    """A line for each thing that changes: the state, the machine, a tenth of the work."""
+
+    def __init__(self, names: Mapping[int, str]) -> None:
+        self._names = names
+        self._said: dict[int, tuple[object, ...]] = {}
+
+    def show(self, detail: wire.TaskDetail) -> None:
+        task = detail.task
+        news = (task.state, where_text(detail), int(task.progress * 10))
+        if self._said.get(task.task_id) == news:
+            return
+        self._said[task.task_id] = news
+        told = [task.state, frames_text(task), where_text(detail)]
+        output.say(f"{self._names[task.task_id]}: {', '.join(filter(None, told))}")

@@ -1,0 +1,140 @@
+"""Choosing an engine and checking a submission, before anything is sent."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from renderonline import wire
+from renderonline.client import Unusable, check_file, choose_engine, prepare
+from renderonline.frames import FrameSet
+
+
+def engine(engine_id: int, name: str, extension: str, **arguments: str | None) -> wire.EngineDetail:
+    return wire.EngineDetail(
+        engine_id=engine_id,
+        name=name,
+        extension=extension,
+        adapter="generic",
+        arguments=[
+            wire.EngineArgument(arg_type_id=name, type="word", default=default)
+            for name, default in arguments.items()
+        ],
+    )
+
+
+BLENDER = engine(1, "blender", ".blend", start_frame=None, end_frame=None, output_format=".png")
+POVRAY = engine(2, "povray", ".pov", quality=None)
+MEGAPOV = engine(3, "MegaPOV", ".pov")
+ENGINES = [BLENDER, POVRAY, MEGAPOV]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    file = tmp_path / "scene.blend"
+    file.write_bytes(b"BLENDER")
+    return file
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted", "expected"),
+    [
+        ("scene.blend", None, BLENDER),
+        ("SCENE.BLEND", None, BLENDER),
+        ("scene.blend", "Blender", BLENDER),
+        ("scene.blend", "1", BLENDER),
+        ("scene.pov", "megapov", MEGAPOV),
+        ("scene.pov", "2", POVRAY),
+    ],
+)
+def test_the_engine_is_told_from_the_file_or_named(
+    file: str, wanted: str | None, expected: wire.EngineDetail
+) -> None:
+    assert choose_engine(ENGINES, Path(file), wanted) is expected
+
+
+@pytest.mark.parametrize(
+    ("file", "wanted", "says"),
+    [
+        ("scene.pov", None, "More than one engine takes .pov files: povray, MegaPOV."),
+        ("scene.ma", None, "No engine of this farm takes a file like scene.ma."),
+        ("scene", None, "No engine of this farm takes a file like scene."),
+        ("scene.blend", "maya", "The farm has no engine 'maya'."),
+        ("scene.blend", "povray", "povray takes .pov files, not scene.blend."),
+    ],
+)
+def test_an_engine_that_cannot_be_told_is_a_question(
+    file: str, wanted: str | None, says: str
+) -> None:
+    with pytest.raises(Unusable) as raised:
+        choose_engine(ENGINES, Path(file), wanted)
+    assert str(raised.value) == says
+
+
+def test_a_range_is_also_sent_as_the_arguments_that_the_original_knows(project: Path) -> None:
+    request = prepare(project, BLENDER, {}, FrameSet.parse("3-7")).request()
+    assert request.engine_id == "1"
+    assert request.frames == "3-7"
+    assert {a.arg_type_id: a.value for a in request.arguments} == {
+        "start_frame": "3",
+        "end_frame": "7",
+    }
+
+
+def test_frames_with_gaps_are_no_start_and_end(project: Path) -> None:
+    request = prepare(project, BLENDER, {}, FrameSet.parse("1-3,9")).request()
+    assert (request.frames, request.arguments) == ("1-3,9", [])
+
+
+def test_arguments_by_hand_take_the_spelling_of_the_engine(project: Path) -> None:
+    given = {"Start_Frame": "1", "end_frame": "2", "OUTPUT_FORMAT": ".jpg"}
+    request = prepare(project, BLENDER, given).request()
+    assert request.frames is None
+    assert {a.arg_type_id: a.value for a in request.arguments} == {
+        "start_frame": "1",
+        "end_frame": "2",
+        "output_format": ".jpg",
+    }
+
+
+@pytest.mark.parametrize(
+    ("which", "arguments", "frames", "says"),
+    [
+        (BLENDER, {}, None, "blender needs to know which frames to render."),
+        (BLENDER, {"start_frame": "1"}, None, "blender needs to know which frames to render."),
+        (BLENDER, {"start_frame": "1"}, "1-3", "The frames are given twice"),
+        (BLENDER, {"samples": "1"}, "1-3", "blender has no argument 'samples'."),
+        (POVRAY, {}, None, "povray needs a value for quality."),
+    ],
+)
+def test_what_is_missing_or_too_much_is_named(
+    project: Path,
+    which: wire.EngineDetail,
+    arguments: dict[str, str],
+    frames: str | None,
+    says: str,
+) -> None:
+    parsed = None if frames is None else FrameSet.parse(frames)
+    with pytest.raises(Unusable, match=says) as raised:
+        prepare(project, which, arguments, parsed)
+    assert raised.value.hint
+
+
+def test_a_file_that_is_not_there_or_empty_or_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "empty.blend").touch()
+    for name, says in (
+        ("none.blend", "no file"),
+        ("empty.blend", "is empty"),
+        (".", "no file"),
+        ("nul\0.blend", "blend"),
+        ("x" * 400, "cannot be read|no file"),
+    ):
+        with pytest.raises(Unusable, match=says):
+            check_file(tmp_path / name)
+
+
+def test_a_folder_without_a_trailing_file_is_refused_by_prepare_too(tmp_path: Path) -> None:
+    with pytest.raises(Unusable, match="no file"):
+        prepare(tmp_path / f"gone{os.sep}", BLENDER, {}, FrameSet.parse("1"))
