@@ -35,8 +35,8 @@ _WIDENED = (
 _NARROW = ("tinyint", "smallint", "mediumint")
 
 
-def bring_up(database: Database) -> bool:
-    """Create or update everything; True if the database was empty.
+def bring_up(database: Database) -> None:
+    """Create or update everything.
 
     Raises DatabaseError, also when the database belongs to a newer program.
     """
@@ -53,11 +53,11 @@ def bring_up(database: Database) -> bool:
             _prepare_mysql(database)
         if not is_new and database.is_mysql:
             _widen_ids(database)  # before our tables, whose foreign keys want equal types
-        database.peewee.create_tables(tables.ALL, safe=True)
+        for table in tables.ALL:  # in this order: ours refer to the original's
+            table.create_table(safe=True)
         if not is_new:
             _add_columns(database)
     database.transact(lambda tx: _bring_up_rows(tx, is_original=not is_new and version == 0))
-    return is_new
 
 
 def _version(existing: set[str]) -> int:
@@ -120,7 +120,9 @@ def _adopt_tasks() -> None:
     task, queued = tables.Task, tables.Queue.select(tables.Queue.task_id)
     now = datetime.now().replace(microsecond=0)
     out = task.task_id.not_in(queued)
-    task.update(state=TaskState.SUCCEEDED.value).where(out, task.is_success == 1).execute()
+    task.update(state=TaskState.SUCCEEDED.value, is_running=0).where(task.is_success == 1).execute()
+    done = task.select(task.task_id).where(task.is_success == 1)
+    tables.Queue.delete().where(tables.Queue.task_id.in_(done)).execute()
     task.update(state=TaskState.FAILED.value).where(
         out, task.is_success == 0, task.is_running == 0, task.end_time.is_null(False)
     ).execute()
@@ -129,8 +131,11 @@ def _adopt_tasks() -> None:
         out, task.is_success == 0, task.end_time.is_null()
     ).execute()
     running = task.select().where(task.task_id.in_(queued), task.is_running == 1)
-    for row in list(running.where(task.machine_id.is_null(False))):
-        _adopt_running(row)
+    for row in list(running):
+        if row.machine_id is None:
+            task.update(is_running=0).where(task.task_id == row.task_id).execute()
+        else:
+            _adopt_running(row)
 
 
 def _adopt_running(row: tables.Task) -> None:

@@ -37,9 +37,9 @@ ARGTYPES = (
 
 
 def bring_up(database: Database, settings: ApiSettings) -> None:
-    """Migrate; fill a database that was empty. Raises DatabaseError."""
-    if migrations.bring_up(database):
-        database.transact(lambda _tx: _fill(settings))
+    """Migrate; fill a database without any row that an admin could have made. Raises DatabaseError."""
+    migrations.bring_up(database)
+    database.transact(lambda _tx: _fill(settings))
 
 
 def first_admin(database: Database, now: datetime) -> str | None:
@@ -70,8 +70,8 @@ def first_admin(database: Database, now: datetime) -> str | None:
 
 
 def _fill(settings: ApiSettings) -> None:
-    if catalog.all_rows("subscription") or catalog.all_rows("engine"):
-        return  # another process was faster
+    if any(catalog.all_rows(kind) for kind in catalog.KINDS):
+        return
     catalog.insert_row(
         "subscription", {"name": "Default", "queue_limit": settings.queue_limit_default}
     )
