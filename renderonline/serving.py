@@ -44,9 +44,25 @@ class HttpError(Exception):
 class JsonApp(bottle.Bottle):  # type: ignore[misc]
     """A bottle app that answers every error as wire.ErrorBody, its own mistakes included."""
 
-    def __init__(self) -> None:
+    def __init__(self, translate: Callable[[Exception], HttpError | None] | None = None) -> None:
+        """`translate` makes an answer of an error that the app's own layers raise, or None."""
         super().__init__()
-        self.install(_errors_as_json)
+        self._translate = translate or (lambda _error: None)
+        self.install(self._errors_as_json)
+
+    def _errors_as_json(self, callback: Callable[..., Any]) -> Callable[..., Any]:
+        def answer(*args: Any, **kwargs: Any) -> Any:
+            try:
+                return callback(*args, **kwargs)
+            except HttpError as error:
+                return reply(error.body, error.status)
+            except Exception as error:
+                known = self._translate(error)
+                if known is None:
+                    raise
+                return reply(known.body, known.status)
+
+        return answer
 
     def default_error_handler(self, response: Any) -> bytes:
         """bottle's own errors (no such route, wrong method) and what escaped a handler."""
@@ -59,16 +75,6 @@ class JsonApp(bottle.Bottle):  # type: ignore[misc]
         }.get(response.status_code, "The server made a mistake; its log says more.")
         bottle.response.content_type = "application/json"
         return wire.encode(wire.ErrorBody(error=code, error_message=message))
-
-
-def _errors_as_json(callback: Callable[..., Any]) -> Callable[..., Any]:
-    def answer(*args: Any, **kwargs: Any) -> Any:
-        try:
-            return callback(*args, **kwargs)
-        except HttpError as error:
-            return reply(error.body, error.status)
-
-    return answer
 
 
 def reply(message: wire.Message, status: int = 200) -> bottle.HTTPResponse:

@@ -23,7 +23,7 @@ from renderonline.api.services.stop import Stopper
 from renderonline.api.services.watch import Watch
 from renderonline.api.storage.folders import TaskFolders
 from renderonline.config import ApiSettings, ConfigError, Loaded
-from renderonline.serving import JsonApp, Server
+from renderonline.serving import HttpError, JsonApp, Server
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +63,7 @@ class Api:
             background=self._background,
         )
         self.ctx.folders.repair(partial(_is_wanted, self.database))
-        app = JsonApp()
+        app = JsonApp(_unavailable)
         original.routes(app, self.ctx)
         ours.routes(app, self.ctx, lambda name: machines_without(self.ctx, name, fleet))
         nodes.routes(app, self.ctx)
@@ -142,6 +142,18 @@ def _introduce_admin(api: Api, settings: ApiSettings, clock: lifecycle.Clock) ->
     paths.write_private(file, token + "\n")
     log.warning(
         "first start: the token of %s is in %s; move it to a safe place", setup.ADMIN_EMAIL, file
+    )
+
+
+def _unavailable(error: Exception) -> HttpError | None:
+    if not isinstance(error, DatabaseError):
+        return None
+    log.error("a request failed: %s", error)
+    return HttpError(
+        503,
+        "database",
+        "The server's database cannot be reached just now.",
+        "Try again in a moment; the server's log says more.",
     )
 
 
