@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from renderonline import __version__
+from renderonline.commands import admin_options
 from renderonline.commands.edge import UsageError, at_edge
 from renderonline.wire import MAX_ID, TaskState
 
@@ -56,6 +57,7 @@ def parser() -> Parser:
     _add_submit(commands)
     _add_task_commands(commands)
     _add_sign_in(commands)
+    _add_admin(commands)
     return top
 
 
@@ -75,7 +77,7 @@ def _add_modes(commands: Any) -> None:
         ("node", "HPCServer.json", "Run a render node on this machine."),
     ):
         mode = _command(commands, name, f"serve:{name}", help_text)
-        mode.add_argument("--config", type=Path, metavar="FILE", help=f"the {file} to use")
+        _add_config(mode, file)
     # Started by a node, never by a person: without a help text it is not listed.
     commands.add_parser("node-guard").set_defaults(command="renderonline.commands.serve:guard")
 
@@ -141,6 +143,23 @@ def _add_sign_in(commands: Any) -> None:
         _json(),
     )
     _command(commands, "logout", "login:logout", "Forget the saved sign-in.", _json())
+
+
+def _add_admin(commands: Any) -> None:
+    help_text = "Set up users, engines, machines, subscriptions and argument types."
+
+    def add(verbs: Any, name: str, target: str, text: str) -> Parser:
+        added = _command(verbs, name, target, text, _json())
+        _add_config(added, "RenderAPI.json")
+        return added
+
+    admin_options.add_kinds(
+        commands.add_parser("admin", help=help_text, description=help_text), add
+    )
+
+
+def _add_config(parser: Parser, file: str) -> None:
+    parser.add_argument("--config", type=Path, metavar="FILE", help=f"the {file} to use")
 
 
 def _connection() -> Parser:

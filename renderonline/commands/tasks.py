@@ -4,19 +4,12 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable, Sequence
 from datetime import datetime
-
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from renderonline import wire
 from renderonline.commands import output, signin, waiting
 from renderonline.commands.edge import UsageError
-
-PIPE_WIDTH = 400
-"""Columns of a table that nobody's screen limits: no name is cut short for a script."""
+from renderonline.commands.table import print_table
 
 
 def run(args: argparse.Namespace) -> int:
@@ -29,7 +22,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         output.emit(page)
         return 0
-    _print_table(
+    print_table(
         ("task", "state", "project", "frames", "machine", "queued", "took"),
         (_row(item) for item in page.tasks),
     )
@@ -87,9 +80,9 @@ def _one(detail: wire.TaskDetail, as_json: bool) -> None:
     lines = [*zip(names, _row(item), strict=True), ("engine", detail.engine.name)]
     lines += [("cause", detail.task.cause)] if detail.task.cause else []
     lines += [("warning", warning) for warning in detail.warnings]
-    _print_table(("", ""), lines)
+    print_table(("", ""), lines)
     if detail.chunks:
-        _print_table(
+        print_table(
             ("attempt", "state", "frames", "machine", "done", "exit code", "message"),
             (_chunk_row(chunk) for chunk in detail.chunks),
         )
@@ -128,12 +121,3 @@ def took_text(start: str | None, end: str | None) -> str:
         return ""
     minutes, seconds = divmod(int(span.total_seconds()), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
-
-
-def _print_table(names: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    table = Table(box=None, pad_edge=False, show_header=any(names), header_style="bold")
-    for name in names:
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(Text(output.plain(cell)) for cell in row))
-    Console(width=None if sys.stdout.isatty() else PIPE_WIDTH).print(table)
