@@ -1,0 +1,106 @@
+"""The node, put together: settings in, a running HTTP server with a machine behind it out."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from dataclasses import dataclass
+from ipaddress import ip_address
+
+from renderonline import paths
+from renderonline.config import ConfigError, Loaded, NodeSettings
+from renderonline.lifecycle import Clock, StopFlag, SystemClock, stop_on_signals, wait_for_stop
+from renderonline.node import renderers
+from renderonline.node.callers import Callers
+from renderonline.node.http import hpc_app
+from renderonline.node.inputs import LocalInputs
+from renderonline.node.machine import Machine
+from renderonline.node.process import system_spawner
+from renderonline.node.slot import Slot
+from renderonline.node.worker import Workplace
+from renderonline.serving import Server
+
+log = logging.getLogger(__name__)
+
+DONE, UNUSABLE = 0, 2  # exit codes, see docs/api.md
+
+
+@dataclass(frozen=True, slots=True)
+class NodeApp:
+    """A node that is bound to its port. `start` and `close` belong to the main thread."""
+
+    machine: Machine
+    server: Server
+
+    @property
+    def url(self) -> str:
+        """The address under which this machine reaches the node."""
+        return self.server.url
+
+    def start(self) -> None:
+        """Serve, on threads of its own, until `close`."""
+        self.server.start()
+
+    def close(self) -> None:
+        """End the running render and its tree, then the server. Idempotent; takes seconds."""
+        self.machine.close()  # first, so that the node answers for as long as it renders
+        self.server.close()
+
+
+def build(settings: NodeSettings, clock: Clock) -> NodeApp:
+    """A node from its settings, listening but not yet serving.
+
+    Raises ConfigError for an engine that is not there, and OSError with a sentence for a port that
+    is taken or a data folder that cannot be written.
+    """
+    engines = renderers.resolve(settings.engines)
+    try:
+        data_dir = paths.private_dir(settings.data_path)
+    except OSError as error:
+        raise OSError(
+            f"DataPath: the folder {settings.data_path} cannot be used: {error.strerror}."
+        ) from None
+    spawner = system_spawner()
+    workplace = Workplace(Slot(clock), spawner, clock, data_dir / "logs")
+    machine = Machine(engines, LocalInputs(data_dir), workplace)
+    try:
+        server = Server(hpc_app(machine, Callers(settings.host)), settings.host, settings.port)
+    except OSError:
+        spawner.close()
+        raise
+    return NodeApp(machine, server)
+
+
+def run(settings: NodeSettings, loaded: Loaded) -> int:
+    """`renderonline node`: serve until SIGTERM or Ctrl-C. The exit code. Main thread only."""
+    stop = StopFlag()
+    stop_on_signals(stop)
+    for warning in (*loaded.warnings, *_dangers(settings)):
+        log.warning(warning)
+    try:
+        node = build(settings, SystemClock())
+    except (ConfigError, OSError) as error:
+        print(error, file=sys.stderr)
+        return UNUSABLE
+    node.start()
+    print(f"listening on {node.url}", flush=True)
+    wait_for_stop(stop)
+    node.close()
+    return DONE
+
+
+def _dangers(settings: NodeSettings) -> list[str]:
+    if _is_loopback(settings.host):
+        return []
+    return [
+        f"OPEN TO THE NETWORK: Host is {settings.host}. Whoever reaches port {settings.port} of "
+        "this machine can run its renderers, and a renderer runs what is in the scene. Allow only "
+        "the api's machine to reach that port, in this machine's firewall."
+    ]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"

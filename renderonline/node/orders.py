@@ -1,0 +1,89 @@
+"""What a start message means on this machine: from the wire's fields to an order to carry out."""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from renderonline.engines import commandline
+from renderonline.node.inputs import Inputs, folder_of_first_file
+from renderonline.node.refusal import Refusal
+from renderonline.node.renderers import Renderer, by_engine_id
+from renderonline.wire import MAX_ID, HpcStart, Owes
+
+
+@dataclass(frozen=True, slots=True)
+class ReportTo:
+    """Where an attempt's events go, and the key that proves whose they are."""
+
+    url: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """One attempt, understood and complete; nothing has been started yet."""
+
+    task_id: int
+    attempt_id: int | None  # None: an original RenderAPI's start
+    renderer: Renderer
+    command: tuple[str, ...]  # the argv of the process, executable first
+    working_dir: Path
+    output_dir: Path | None  # None: nothing is known of its files, the exit code decides alone
+    owes: Owes
+    report_to: ReportTo | None
+
+
+def understand(start: HpcStart, renderers: Sequence[Renderer], inputs: Inputs) -> Order:
+    """The order that `start` gives. Raises Refusal with a sentence for its sender."""
+    _check(start)
+    renderer = by_engine_id(renderers, start.engine_id)
+    if renderer is None:
+        known = ", ".join(r.engine_id for r in renderers) or "none"
+        raise Refusal(
+            f"This node has no engine with the identifier {start.engine_id!r}; it has: {known}."
+        )
+    argv = start.argv if start.argv is not None else commandline.split(start.arguments)
+    task_dir = inputs.prepare(start)
+    return Order(
+        task_id=start.task_id,
+        attempt_id=start.attempt_id,
+        renderer=renderer,
+        command=tuple(_command(renderer, argv)),
+        working_dir=task_dir if start.task_dir else folder_of_first_file(argv) or task_dir,
+        output_dir=Path(start.output_dir) if start.output_dir else None,
+        owes=start.owes or Owes(),
+        report_to=_report_to(start),
+    )
+
+
+def _check(start: HpcStart) -> None:
+    for name, number in (("TaskId", start.task_id), ("AttemptId", start.attempt_id)):
+        if number is not None and not 0 <= number <= MAX_ID:
+            raise Refusal(f"{name} is {number}; it takes a whole number from 0 to {MAX_ID}.")
+    texts = [start.arguments, start.task_dir or "", start.output_dir or "", *(start.argv or ())]
+    if any("\0" in text for text in texts):
+        raise Refusal("The arguments hold a NUL character, which no program can be given.")
+    if start.argv is None and not start.arguments.strip():
+        raise Refusal("Arguments is empty: there is nothing to render.")
+    if start.argv == []:
+        raise Refusal("Argv is empty: there is nothing to render.")
+
+
+def _command(renderer: Renderer, argv: list[str]) -> list[str]:
+    """The original's templates begin with the engine's name, which no renderer takes as argument."""
+    named = bool(argv) and argv[0].lower() == renderer.engine_id.lower()
+    return renderer.adapter.command(renderer.executable, argv[1:] if named else argv)
+
+
+def _report_to(start: HpcStart) -> ReportTo | None:
+    if start.api_url is None or start.attempt_id is None:
+        return None
+    parts = urllib.parse.urlsplit(start.api_url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Refusal(f"ApiUrl is {start.api_url!r}; it takes an address that begins with http.")
+    base = start.api_url.rstrip("/")
+    url = f"{base}/renderapi/v1/node/attempts/{start.attempt_id}/events"
+    return ReportTo(url, start.report_key or "")
