@@ -100,37 +100,49 @@ def _send(client: farm.Client, submission: farm.Submission) -> Outcome:
             outcome.task_id = client.submit(submission, progress)
         outcome.state = wire.TaskState.QUEUED
     except farm.ClientError as error:
-        outcome.failure = explain(error)
-        tell(outcome.failure)
+        _note_failure(outcome, error)
     return outcome
 
 
 def _wait(client: farm.Client, outcomes: Sequence[Outcome]) -> None:
     sent = {outcome.task_id: outcome for outcome in outcomes if outcome.task_id is not None}
+    unseen = dict(sent)
     try:
-        ended = waiting.wait(client, {task_id: o.file.name for task_id, o in sent.items()})
+        for task_id, end in waiting.ends(client, {i: o.file.name for i, o in sent.items()}):
+            _note_end(unseen.pop(task_id), end)
+    except farm.ClientError as error:
+        for outcome in unseen.values():
+            _note_failure(outcome, error)
     except KeyboardInterrupt:
-        ids = ", ".join(map(str, sent))
-        output.say(f"The farm goes on rendering without you: task {ids}.")
+        output.say(f"The farm goes on rendering without you: task {', '.join(map(str, unseen))}.")
         raise
-    for task_id, detail in ended.items():
-        outcome = sent[task_id]
-        outcome.state, outcome.cause = detail.task.state, detail.task.cause
-        outcome.warnings = detail.warnings
+
+
+def _note_end(outcome: Outcome, end: wire.TaskDetail | farm.NotFound) -> None:
+    if isinstance(end, farm.NotFound):
+        _note_failure(outcome, end)
+        return
+    outcome.state, outcome.cause = end.task.state, end.task.cause
+    outcome.warnings = end.warnings
+
+
+def _note_failure(outcome: Outcome, error: farm.ClientError) -> None:
+    """Tell it, and keep it with its file: the others may do better."""
+    outcome.failure = explain(error)
+    tell(outcome.failure)
 
 
 def _fetch(client: farm.Client, outcomes: Sequence[Outcome], folder: Path) -> None:
     """Download what has been rendered; of several tasks each into a folder of its own."""
     for outcome in outcomes:
-        if outcome.task_id is None:
+        if outcome.task_id is None or outcome.failure is not None:
             continue
         own = folder if len(outcomes) == 1 else folder / f"{outcome.file.stem}-{outcome.task_id}"
         try:
             with transfer(f"downloading the results of {outcome.file.name}") as progress:
                 outcome.files = client.results(outcome.task_id, own, progress)
         except farm.ClientError as error:
-            outcome.failure = explain(error)
-            tell(outcome.failure)
+            _note_failure(outcome, error)
 
 
 def _report(outcomes: Sequence[Outcome], as_json: bool) -> None:

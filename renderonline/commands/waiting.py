@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from renderonline import wire
-from renderonline.client import Client, Unreachable
+from renderonline.client import Client, NotFound, Unreachable
 from renderonline.commands import output
 from renderonline.commands.progress import on_terminal
 
@@ -30,29 +30,37 @@ class Board(Protocol):
     def show(self, detail: wire.TaskDetail) -> None: ...
 
 
-def wait(client: Client, names: Mapping[int, str]) -> dict[int, wire.TaskDetail]:
-    """Follow tasks (id → what to call it) to their ends; how each was last seen.
+def ends(
+    client: Client, names: Mapping[int, str]
+) -> Iterator[tuple[int, wire.TaskDetail | NotFound]]:
+    """Follow tasks (id → what to call it): each as it comes to its end, or that it was deleted.
 
-    A farm that goes away is waited for; raises Unreachable when PATIENCE_S is over, and NotFound
-    for a task that was deleted meanwhile.
+    A farm that goes away is waited for; raises Unreachable when PATIENCE_S is over.
     """
-    ended: dict[int, wire.TaskDetail] = {}
+    waiting_for = dict(names)
     began_s = answered_s = time.monotonic()
     with board(names) as shown:
-        while True:
-            for task_id in names.keys() - ended.keys():
-                try:
-                    detail = client.task(task_id)
-                except Unreachable as error:
-                    _be_patient(error, time.monotonic() - answered_s)
-                    break
-                answered_s = time.monotonic()
-                shown.show(detail)
-                if detail.task.state in FINAL:
-                    ended[task_id] = detail
-            if len(ended) == len(names):
-                return ended
-            time.sleep(pause_s(time.monotonic() - began_s))
+        while waiting_for:
+            try:
+                for task_id in list(waiting_for):
+                    seen = _look(client, task_id)
+                    answered_s = time.monotonic()
+                    if isinstance(seen, wire.TaskDetail):
+                        shown.show(seen)
+                    if isinstance(seen, NotFound) or seen.task.state in FINAL:
+                        del waiting_for[task_id]
+                        yield task_id, seen
+            except Unreachable as error:
+                _be_patient(error, time.monotonic() - answered_s)
+            if waiting_for:
+                time.sleep(pause_s(time.monotonic() - began_s))
+
+
+def _look(client: Client, task_id: int) -> wire.TaskDetail | NotFound:
+    try:
+        return client.task(task_id)
+    except NotFound as error:
+        return error
 
 
 def pause_s(age_s: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -182,18 +183,20 @@ def test_a_name_from_elsewhere_cannot_write_to_the_terminal(home: Path, serve: S
     assert "scene [red]x[/red].blend" in shown
 
 
-def test_a_reader_that_goes_away_is_no_error_worth_a_word(home: Path) -> None:
+@pytest.mark.parametrize("size", [1, 100_000])
+def test_a_reader_that_goes_away_is_no_error_worth_a_word(size: int) -> None:
     script = (
         "import sys, os\n"
         "from renderonline.commands import edge, output\n"
         "def command():\n"
         "    sys.stdin.read()\n"
-        "    output.result('x' * 100_000)\n"
+        f"    output.result('x' * {size})\n"
         "    return 0\n"
         "sys.exit(edge.at_edge(command, as_json=False, verbose=False))"
     )
     child = subprocess.Popen(
         [sys.executable, "-c", script],
+        env={k: v for k, v in os.environ.items() if k != "PYTHONUNBUFFERED"},  # it hides the fault
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
