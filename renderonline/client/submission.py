@@ -100,13 +100,14 @@ def prepare(
             f"{engine.name} has no argument {name!r}.",
             f"Its arguments: {', '.join(spelled.values()) or 'none'}.",
         )
-    implied = {name for name in RANGE_ARGUMENTS if frames and name in spelled}
+    if frames and not spelled.keys() >= set(RANGE_ARGUMENTS):
+        raise Unusable(f"{engine.name} takes no range of frames.", "Leave the frames out.")
+    implied = set(RANGE_ARGUMENTS) if frames else set()
     for name in values.keys() & implied:
         raise Unusable(f"The frames are given twice: as a range and as {name}.", "Leave one out.")
     _check_complete(engine, values.keys() | implied)
     if frames and frames.is_contiguous:
-        ends = dict(zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True))
-        values |= {name: value for name, value in ends.items() if name in implied}
+        values |= zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True)
     return Submission(file, engine, {spelled[n]: value for n, value in values.items()}, frames)
 
 

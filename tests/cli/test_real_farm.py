@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,8 +32,6 @@ FAILS = "raise SystemExit('there is nothing to draw')\n"
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
     """A farm that renders with Blender, and with `sketch`, which runs Python projects."""
-    import sys
-
     engines = [
         {"EngineId": "sketch", "ExecutablePath": sys.executable, "Adapter": "generic"},
         {"EngineId": "blender", "ExecutablePath": blender()},
@@ -177,6 +176,26 @@ def test_a_full_queue_is_1_and_says_what_to_do(
     told = json.loads(done.stdout)
     assert (told["TaskId"], told["Error"]) == (None, "queue_full")
     assert told["Hint"] in done.stderr
+
+
+def test_a_file_that_is_refused_leaves_the_others_be(
+    farm: Farm, environment: dict[str, str], tmp_path: Path
+) -> None:
+    made = farm.admin("subscription", "add", "--name", "One at a time", "--queue-limit", "1")
+    user = farm.add_user("one@example.com", "--subscription-id", str(made["SubscriptionId"]))
+    environment |= {"RENDERONLINE_EMAIL": user.email, "RENDERONLINE_TOKEN": user.token}
+    files = [write(tmp_path / f"{name}.py", HANGS) for name in ("first", "second")]
+    done = run_cli(
+        *("submit", *files, "--frames", "1", "--json"),
+        home=tmp_path / "home",
+        environment=environment,
+        expected_exit=1,
+    )
+    first, second = json.loads(done.stdout)
+    assert (first["State"], second["State"]) == ("queued", None)
+    assert "Error" not in first
+    assert (second["TaskId"], second["Error"]) == (None, "queue_full")
+    run_cli("cancel", str(first["TaskId"]), home=tmp_path / "home", environment=environment)
 
 
 def test_a_saved_sign_in_serves_until_it_is_forgotten(farm: Farm, tmp_path: Path) -> None:

@@ -107,6 +107,7 @@ def test_arguments_by_hand_take_the_spelling_of_the_engine(project: Path) -> Non
         (BLENDER, {"start_frame": "1"}, "1-3", "The frames are given twice"),
         (BLENDER, {"samples": "1"}, "1-3", "blender has no argument 'samples'."),
         (POVRAY, {}, None, "povray needs a value for quality."),
+        (POVRAY, {"quality": "9"}, "1-3", "povray takes no range of frames."),
     ],
 )
 def test_what_is_missing_or_too_much_is_named(
