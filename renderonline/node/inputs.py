@@ -6,6 +6,7 @@ Fetching by content hash over HTTP is another implementation of the same interfa
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
@@ -35,7 +36,7 @@ class LocalInputs:
         if start.task_dir is None:
             return self._fallback_dir
         folder = Path(start.task_dir)
-        if not folder.is_absolute() or not folder.is_dir():
+        if not folder.is_absolute() or not _exists(folder.is_dir):
             raise Refusal(
                 f"The project folder {start.task_dir} is not visible from this machine "
                 f"({socket.gethostname()}). Give api and node a disk that both see under the "
@@ -52,6 +53,14 @@ def folder_of_first_file(argv: list[str]) -> Path | None:
     """
     for word in argv:
         path = Path(word)
-        if path.is_absolute() and path.is_file():
+        if path.is_absolute() and _exists(path.is_file):
             return path.parent
     return None
+
+
+def _exists(look: Callable[[], bool]) -> bool:
+    """What `look` finds; a name that this system cannot even ask for (too long) is not there."""
+    try:
+        return look()
+    except OSError:
+        return False

@@ -81,9 +81,18 @@ def _command(renderer: Renderer, argv: list[str]) -> list[str]:
 def _report_to(start: HpcStart) -> ReportTo | None:
     if start.api_url is None or start.attempt_id is None:
         return None
-    parts = urllib.parse.urlsplit(start.api_url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    key = start.report_key or ""
+    if not _is_web_address(start.api_url):
         raise Refusal(f"ApiUrl is {start.api_url!r}; it takes an address that begins with http.")
+    if not key.isascii() or not key.isprintable():
+        raise Refusal("ReportKey holds characters that no HTTP header can carry.")
     base = start.api_url.rstrip("/")
-    url = f"{base}/renderapi/v1/node/attempts/{start.attempt_id}/events"
-    return ReportTo(url, start.report_key or "")
+    return ReportTo(f"{base}/renderapi/v1/node/attempts/{start.attempt_id}/events", key)
+
+
+def _is_web_address(url: str) -> bool:
+    try:
+        parts = urllib.parse.urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a broken IPv6 address, a port that is no number
+        return False

@@ -118,7 +118,7 @@ def _start_guard() -> subprocess.Popen[bytes]:
     """Start a guard in a session of its own, so that a terminal's Ctrl-C does not reach it."""
     return subprocess.Popen(
         guard_command(),
-        env=_guard_environment(),
+        env=guard_environment(),
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         bufsize=0,
@@ -133,7 +133,8 @@ def guard_command() -> list[str]:
     return [sys.executable, "-P", "-m", "renderonline.node.guard"]
 
 
-def _guard_environment() -> dict[str, str]:
+def guard_environment() -> dict[str, str]:
+    """The environment in which `guard_command` finds our code."""
     environment = dict(os.environ)
     if getattr(sys, "frozen", False):
         # Otherwise the child shares our extraction folder, and loses it when we are killed.

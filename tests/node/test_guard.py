@@ -98,9 +98,7 @@ def test_a_lost_guard_is_replaced_and_told_everything(tmp_path: Path) -> None:
     argv = [sys.executable, script, str(tmp_path / "pids")]
     process, _tree = spawner.spawn(argv, tmp_path, {})
     pids = family(tmp_path / "pids")
-    first = next(
-        p for p in psutil.Process().children() if "renderonline.node.guard" in p.cmdline()
-    )
+    first = next(p for p in psutil.Process().children() if "renderonline.node.guard" in p.cmdline())
     first.kill()
     wait_until(lambda: not is_alive(first.pid), "the first guard is gone")
     other, _tree = spawner.spawn([sys.executable, "-c", ""], tmp_path, {})

@@ -77,7 +77,9 @@ def test_lines_do_not_depend_on_how_they_arrive(size: int) -> None:
 
 def test_a_cut_line_does_not_cut_the_next() -> None:
     splitter = LineSplitter()
-    lines = list(splitter.feed(b"x" * MAX_LINE_BYTES + b"\n" + b"y" * (MAX_LINE_BYTES + 1) + b"\nz\n"))
+    lines = list(
+        splitter.feed(b"x" * MAX_LINE_BYTES + b"\n" + b"y" * (MAX_LINE_BYTES + 1) + b"\nz\n")
+    )
     assert [len(line) for line in lines] == [MAX_LINE_BYTES, MAX_LINE_BYTES + 11, 1]
 
 
