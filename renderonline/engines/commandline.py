@@ -32,6 +32,17 @@ def join(argv: Sequence[str]) -> str:
     return " ".join(_quote(argument) for argument in argv)
 
 
+def without_name(argv: Sequence[str], executable: str, *names: str) -> list[str]:
+    """`argv` without a first word that is the executable's name, or one of `names` (lower-case).
+
+    The original's templates begin with it ("blender -b …"), and no renderer takes it as argument.
+    With or without the executable's extension, in any case.
+    """
+    program = executable.replace("\\", "/").rpartition("/")[2].lower()
+    known = {program, program.rpartition(".")[0] or program, *names}
+    return list(argv[1:] if argv and argv[0].lower() in known else argv)
+
+
 def _skip_blanks(text: str, at: int) -> int:
     while at < len(text) and text[at] in _BLANKS:
         at += 1

@@ -1,0 +1,324 @@
+"""What a Blender command line is made into, and what it will owe. Pure.
+
+Blender carries its arguments out in order, so an option in the wrong place is silently without
+effect. Owns the order (file, scene, settings, action), the checks of what Blender would clamp,
+ignore or misread, and what we add: `-b`, `-Y`, `-o`, `-j`, `--python-exit-code`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from renderonline.engines.base import CommandError
+from renderonline.engines.blender_options import (
+    ACTIONS,
+    MAX_FRAME,
+    MOVIES,
+    SCENE_SETTINGS,
+    SCRIPTS,
+    CommandLine,
+    Option,
+    OutputFormat,
+    option,
+    output_format,
+    parse,
+    unparse,
+)
+from renderonline.frames import FrameSet
+from renderonline.wire import Owes
+
+SCRIPT_FAILED = 70
+"""Exit code that we ask Blender for when a `-P` script raises. EX_SOFTWARE of sysexits.h."""
+
+_NUMBER = re.compile(r"([+-]?)([0-9]{1,10})")
+_WINDOWS_ABSOLUTE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+
+def complete(argv: Sequence[str], output_dir: str) -> list[str]:
+    """`Adapter.complete` for Blender. Completing a completed line changes nothing."""
+    line = parse(argv)
+    _check_renders(line)
+    ordered = _in_order(line.options)
+    options = [made for given in ordered for made in _translate(given, output_dir)]
+    _check_ranges(options)
+    options = _with_range_step(_with_output(options, output_dir))
+    return unparse(line, [*_missing_front(options), *_with_exit_code(options)])
+
+
+def owes(argv: Sequence[str], file_pattern: str | None) -> Owes:
+    """`Adapter.owes` for Blender. Frames are None where they depend on the scene.
+
+    Raises nothing: a line that never went through `complete` (a row of the original's) and that
+    Blender would refuse owes what any other does.
+    """
+    try:
+        frames, is_movie = _owed(parse(argv).options)
+    except ValueError:
+        frames, is_movie = None, False
+    return Owes(frames=str(frames) if frames else None, movie=is_movie, pattern=file_pattern)
+
+
+def _owed(options: Iterable[Option]) -> tuple[FrameSet | None, bool]:
+    """The frames of all actions together, and whether one of them makes a movie."""
+    frames: FrameSet | None = FrameSet()
+    is_movie = to_movie = False
+    state = _Range()
+    for given in options:
+        to_movie = _is_movie_after(given, to_movie)
+        if given.name in ACTIONS:
+            is_movie = is_movie or to_movie
+            wanted = _frames_of(given, state)
+            frames = None if frames is None or wanted is None else frames | wanted
+        state = state.after(given)
+    return frames, is_movie
+
+
+def _is_movie_after(given: Option, before: bool) -> bool:
+    """Whether the output is known to be a movie after this option; another scene has its own."""
+    if given.name == "-F":
+        return given.value.upper() in MOVIES
+    return before and given.name not in ("", "-S")
+
+
+# --------------------------------------------------------------------------- checks
+
+
+def _check_renders(line: CommandLine) -> None:
+    names = {given.name for given in line.options}
+    if "" not in names and not names & SCRIPTS:
+        raise CommandError("The command line names no .blend file for Blender to render.")
+    if not names & ACTIONS and not names & SCRIPTS:
+        raise CommandError(
+            "The command line would render nothing: it has neither -a (the frame range) nor -f."
+        )
+
+
+def _check_ranges(options: Iterable[Option]) -> None:
+    """Raise CommandError for frames that Blender would not render, or other ones instead."""
+    state = _Range()
+    for given in options:
+        state = state.after(given)
+        if given.name == "-a" and state.is_inverted:
+            raise CommandError(
+                f"The frame range is inverted: {state.first} to {state.last} renders nothing."
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class _Range:
+    """What -s, -e and -j have set so far; None where the scene decides."""
+
+    first: int | None = None
+    last: int | None = None
+    step: int | None = None
+
+    def after(self, given: Option) -> _Range:
+        if given.name in ("", "-S"):
+            return _Range()  # another file or scene has a range of its own
+        if given.name == "-s":
+            return replace(self, first=_absolute(given.value))
+        if given.name == "-e":
+            return replace(self, last=_absolute(given.value))
+        if given.name == "-j":
+            return replace(self, step=int(given.value))
+        return self
+
+    @property
+    def is_inverted(self) -> bool:
+        return self.first is not None and self.last is not None and self.first > self.last
+
+
+def _absolute(text: str) -> int | None:
+    """The frame, or None for one relative to the scene's (+5)."""
+    return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _frames_of(action: Option, state: _Range) -> FrameSet | None:
+    if action.name == "-a":
+        if state.first is None or state.last is None:
+            return None
+        return FrameSet.between(state.first, state.last, state.step or 1)
+    frames = FrameSet()
+    for item in action.value.split(","):
+        first, _, last = item.partition("..")
+        if _absolute(first) is None or _absolute(last or first) is None:
+            return None
+        frames |= FrameSet.between(int(first), int(last or first))
+    return frames
+
+
+# --------------------------------------------------------------------------- values
+
+
+def _translate(given: Option, output_dir: str) -> list[Option]:
+    """One option as Blender shall get it. Raises CommandError for a value it would not take."""
+    if given.name == "-F":
+        return _translate_format(given)
+    if given.name == "-o":
+        return [replace(given, words=(given.words[0], _inside(given.value, output_dir)))]
+    if given.name in ("-s", "-e"):
+        _check_range_end(given)
+    elif given.name == "-f":
+        _check_frame_list(given.value)
+    elif given.name in ("-j", "-t"):
+        _check_natural(given)
+    return [given]
+
+
+def _translate_format(given: Option) -> list[Option]:
+    wanted = output_format(given.value)
+    translated = replace(given, words=(given.words[0], wanted.name))
+    return [translated, *_video_settings(wanted)]
+
+
+def _video_settings(wanted: OutputFormat) -> list[Option]:
+    """`-F` cannot say which container: a script can. Blender 5 wants the media type first."""
+    if wanted.video is None:
+        return []
+    container, codec = wanted.video
+    script = (
+        "import bpy; r = bpy.context.scene.render; i = r.image_settings; "
+        "hasattr(i, 'media_type') and setattr(i, 'media_type', 'VIDEO'); "
+        f"i.file_format = 'FFMPEG'; r.ffmpeg.format = '{container}'; r.ffmpeg.codec = '{codec}'"
+    )
+    return [option("--python-expr", script)]
+
+
+def _inside(path: str, output_dir: str) -> str:
+    """Where results shall go: a path relative to anything is one below the output folder."""
+    if _WINDOWS_ABSOLUTE.match(path) or (path.startswith("/") and not path.startswith("//")):
+        return path
+    relative = path.lstrip("/")
+    if ".." in re.split(r"[\\/]", relative):
+        raise CommandError(f"-o {path} would write outside of the task's results; leave out the ..")
+    return _below(output_dir, relative or "frame_####")
+
+
+def _below(folder: str, name: str) -> str:
+    separator = "\\" if _WINDOWS_ABSOLUTE.match(folder) else "/"
+    return folder.rstrip("\\/") + separator + name
+
+
+def _check_range_end(given: Option) -> None:
+    match = _NUMBER.fullmatch(given.value)
+    if match is None:
+        raise CommandError(f"{given.value!r} is not a frame number for {given.words[0]}.")
+    if match[1] == "-":
+        raise CommandError(
+            f"Blender reads {given.words[0]} {given.value} as relative to the scene's own range; "
+            "frames below 0 cannot be rendered this way."
+        )
+    _check_frame_limit(match)
+
+
+def _check_frame_list(text: str) -> None:
+    for item in text.split(","):
+        ends = [_NUMBER.fullmatch(end) for end in item.split("..", 1)]
+        if None in ends:
+            raise CommandError(
+                f"-f {text[:80]} would render nothing; it takes frames as in 7 or 1,3,5..9."
+            )
+        for end in ends:
+            assert end is not None
+            _check_frame_limit(end)
+        first, last = ends[0], ends[-1]
+        if first and last and not first[1] and not last[1] and int(first[2]) > int(last[2]):
+            raise CommandError(f"The frame range {item} is inverted and would render nothing.")
+
+
+def _check_frame_limit(match: re.Match[str]) -> None:
+    if int(match[2]) > MAX_FRAME:
+        raise CommandError(
+            f"Frame {match[0]} is beyond Blender's last one, {MAX_FRAME}; it would render that."
+        )
+
+
+def _check_natural(given: Option) -> None:
+    value = given.value
+    smallest = 1 if given.name == "-j" else 0
+    if not re.fullmatch(r"[0-9]{1,7}", value) or int(value) < smallest:
+        raise CommandError(
+            f"{given.words[0]} takes a whole number from {smallest}, it was given {value!r}."
+        )
+
+
+# --------------------------------------------------------------------------- order and additions
+
+
+def _in_order(options: Sequence[Option]) -> list[Option]:
+    """Settings that would have no effect where they stand are moved to where they have one.
+
+    Those before the file go behind it (loading overwrites them), those after the last action in
+    front of it, and those in front of -S behind it (they would change the scene that it leaves).
+    """
+    actions = [index for index, given in enumerate(options) if given.name in ACTIONS]
+    last = actions[-1] if actions else len(options)
+    first = actions[0] if actions else len(options)
+    late = [given for given in options[last + 1 :] if given.name in SCENE_SETTINGS]
+    after = [given for given in options[last + 1 :] if given.name not in SCENE_SETTINGS]
+    early = _behind(_behind(options[:first], ""), "-S")
+    if first == last:
+        early = _behind([*early, *late], "-S")
+        return [*early, *options[last : last + 1], *after]
+    return [*early, *options[first:last], *late, options[last], *after]
+
+
+def _behind(options: Sequence[Option], name: str) -> list[Option]:
+    """Move the scene's settings that stand before the last option called `name` behind it."""
+    at = max((index for index, given in enumerate(options) if given.name == name), default=-1)
+    if at < 0:
+        return list(options)
+    movable = SCENE_SETTINGS - {name}
+    settings = [given for given in options[:at] if given.name in movable]
+    rest = [given for given in options[:at] if given.name not in movable]
+    return [*rest, options[at], *settings, *options[at + 1 :]]
+
+
+def _with_output(options: Sequence[Option], output_dir: str) -> list[Option]:
+    """Put `-o` in front of each action (or the first script) whose scene has not been given one."""
+    completed: list[Option] = []
+    targets = ACTIONS if any(given.name in ACTIONS for given in options) else SCRIPTS
+    has_output = to_movie = False
+    for given in options:
+        has_output = given.name == "-o" or (has_output and given.name not in ("", "-S"))
+        to_movie = _is_movie_after(given, to_movie)
+        if given.name in targets and not has_output:
+            name = "movie_####" if to_movie else "frame_####"
+            completed.append(option("-o", _below(output_dir, name)))
+            has_output = True
+        completed.append(given)
+    return completed
+
+
+def _with_range_step(options: Iterable[Option]) -> list[Option]:
+    """A range that the command line gives is rendered whole, whatever step the scene has."""
+    completed: list[Option] = []
+    state = _Range()
+    for given in options:
+        is_known = state.first is not None and state.last is not None
+        if given.name == "-a" and is_known and state.step is None:
+            completed.append(option("-j", "1"))
+            state = replace(state, step=1)
+        state = state.after(given)
+        completed.append(given)
+    return completed
+
+
+def _missing_front(options: Iterable[Option]) -> list[Option]:
+    """Without a window, and without the scripts that a file would start when it is loaded."""
+    names = {given.name for given in options}
+    front = [] if "-b" in names else [option("-b")]
+    return front if names & {"-y", "-Y"} else [*front, option("-Y")]
+
+
+def _with_exit_code(options: Sequence[Option]) -> list[Option]:
+    """A script that raises ends Blender: otherwise it renders on and exits with 0."""
+    for index, given in enumerate(options):
+        if given.name == "--python-exit-code":
+            break
+        if given.name in SCRIPTS:
+            asked = option("--python-exit-code", str(SCRIPT_FAILED))
+            return [*options[:index], asked, *options[index:]]
+    return list(options)

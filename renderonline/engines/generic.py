@@ -1,0 +1,108 @@
+"""Any renderer with a command line: exit code 0 and the files it was to write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from renderonline.engines.base import Ending, EngineEvent, Progress, Reading, Verdict
+from renderonline.engines.commandline import without_name
+from renderonline.engines.endings import Tail, crash, sentences, unmatched
+from renderonline.wire import Cause, Owes
+
+_PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?%")
+_OF = re.compile(
+    r"\b(?:frame|tile|sample|pass|line|bucket|row|block|step)s?\b\D{0,3}(\d+)\s*(?:/|of)\s*(\d+)",
+    re.IGNORECASE,
+)
+_COMPLAINT = re.compile(r"error|fail|warn|cannot|unable", re.IGNORECASE)
+
+
+class GenericReader:
+    """Reads and judges one attempt of a renderer that nothing else is known of."""
+
+    def __init__(self, owes: Owes) -> None:
+        self.reading = Reading()
+        self._owes = owes
+        self._tail = Tail()
+
+    def feed(self, line: str) -> list[EngineEvent]:
+        """See base.Reader. Progress never goes back: a second pass starts where the first ended."""
+        # A progress bar redraws itself with carriage returns; what is shown last counts.
+        text = line.rstrip("\r").rsplit("\r", 1)[-1]
+        fraction = fraction_of(text)
+        if fraction is None or _COMPLAINT.search(text):
+            self._tail.add(text)
+        if fraction is None or fraction <= self.reading.fraction:
+            return []
+        self.reading.fraction = fraction
+        return [Progress(fraction)]
+
+    def judge(self, ending: Ending) -> Verdict:
+        """See base.Reader. What goes wrong is the machine's fault: another one may succeed."""
+        reason = _bad_exit(ending.exit_code) or self._missing(ending.files)
+        if reason is None:
+            return Verdict(True)
+        return Verdict(False, Cause.MACHINE, sentences([reason, self._tail.quoted()]))
+
+    def _missing(self, files: Sequence[Path]) -> str | None:
+        pattern = unmatched(self._owes.pattern, files)
+        if pattern:
+            return f"The renderer ended without an error, but wrote no file like {pattern}."
+        if not self._owes.pattern and len(files) < self._owes.files:
+            return (
+                "The renderer ended without an error, but wrote nothing into its output folder. "
+                "The engine's command line has to name $RENDERONLINE:@output_dir."
+            )
+        return None
+
+
+class GenericAdapter:
+    """Takes a command line as it is."""
+
+    name = "generic"
+
+    def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
+        """See base.Adapter. Nothing is known that could be added."""
+        return list(argv)
+
+    def owes(self, argv: Sequence[str], file_pattern: str | None) -> Owes:
+        """See base.Adapter."""
+        return Owes(pattern=file_pattern or None)
+
+    def command(self, executable: str, argv: Sequence[str]) -> list[str]:
+        """See base.Adapter."""
+        return [executable, *without_name(argv, executable)]
+
+    def reader(self, owes: Owes) -> GenericReader:
+        """See base.Adapter."""
+        return GenericReader(owes)
+
+    def find(self) -> list[Path]:
+        """See base.Adapter. Any program may be one, so none is looked for."""
+        return []
+
+    def version(self, executable: str) -> str | None:
+        """See base.Adapter. How to ask is not known."""
+        return None
+
+
+def fraction_of(line: str) -> float | None:
+    """The progress in a line, 0-1: the last percentage, or "Frame 3 of 10" and its like."""
+    percentages = [float(text) for text in _PERCENT.findall(line)]
+    if percentages and percentages[-1] <= 100:
+        return percentages[-1] / 100
+    counted = _OF.search(line)
+    if counted and 0 < int(counted[2]) >= int(counted[1]):
+        return int(counted[1]) / int(counted[2])
+    return None
+
+
+def _bad_exit(exit_code: int) -> str | None:
+    if exit_code == 0:
+        return None
+    stopped_by = crash(exit_code)
+    if stopped_by:
+        return f"The renderer was stopped or crashed ({stopped_by})."
+    return f"The renderer ended with exit code {exit_code}."

@@ -1,0 +1,64 @@
+"""Whether a rendered file is a whole image. The one place that opens what a renderer wrote."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+_DECODED = {".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".tga", ".rgb", ".webp", ".jp2"}
+"""Extensions that Pillow decodes to the last pixel."""
+
+_MAGIC = {
+    ".exr": (b"\x76\x2f\x31\x01",),
+    ".hdr": (b"#?RADIANCE", b"#?RGBE"),
+    ".dpx": (b"SDPX", b"XPDS"),
+    ".cin": (b"\x80\x2a\x5f\xd7", b"\xd7\x5f\x2a\x80"),
+}
+"""The first bytes of formats that Pillow does not read, by extension."""
+
+
+def fault(path: Path) -> str | None:
+    """What is wrong with the file ("is empty"), to follow its name in a sentence; None if nothing.
+
+    Images are decoded whole where Pillow can; of the others the first bytes are looked at, and of
+    a file that is no image only that it has a size. Takes as long as reading the image.
+    """
+    try:
+        if path.stat().st_size == 0:
+            return "is empty"
+        extension = path.suffix.lower()
+        if extension in _DECODED:
+            return _decoding_fault(path)
+        return _magic_fault(path, _MAGIC.get(extension, ()))
+    except FileNotFoundError:
+        return "is not there"
+    except OSError as error:
+        return f"cannot be read ({error.strerror or error})"
+
+
+def _decoding_fault(path: Path) -> str | None:
+    # A picture that Pillow suspects to be a decompression bomb is merely a large render here; it
+    # is not worth the memory to decode it again.
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                image.load()
+    except Image.DecompressionBombError:
+        return None
+    except UnidentifiedImageError:
+        return "is not an image"
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error):
+        return "is cut off or damaged"
+    return None
+
+
+def _magic_fault(path: Path, beginnings: tuple[bytes, ...]) -> str | None:
+    if not beginnings:
+        return None
+    with path.open("rb") as file:
+        start = file.read(16)
+    return None if start.startswith(beginnings) else "is not an image"
