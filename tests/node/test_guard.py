@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import array
+import fcntl
 import subprocess
 import sys
+import termios
 import textwrap
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -71,15 +74,26 @@ def test_a_process_is_found_before_its_pid_is_known(start, tmp_path: Path) -> No
     wait_until_gone(pids)
 
 
-def test_a_group_is_found_without_marks(start, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_a_group_is_found_without_marks_and_leader(start, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     guard = start(guard_command(), env=guard_environment(), stdin=subprocess.PIPE)
-    code = "import os, subprocess, sys, time; subprocess.Popen(['sleep', '600'], env={}); time.sleep(600)"
+    code = "import subprocess, time; subprocess.Popen(['sleep', '600'], env={}); time.sleep(600)"
     process = start([sys.executable, "-c", code], env={}, start_new_session=True)
     children = wait_until(psutil.Process(process.pid).children, "its child has started")
     guard.stdin.write(f"expect m1\nroot m1 {process.pid}\n")
     guard.stdin.flush()
+    wait_until(lambda: not _unread(guard), "the guard knows of it")
+    process.kill()
+    process.wait()
     guard.stdin.close()
-    wait_until_gone([process.pid, *(child.pid for child in children)])
+    wait_until_gone([child.pid for child in children])
+
+
+def _unread(process: Popen) -> int:
+    """How many bytes its stdin still holds."""
+    assert process.stdin is not None
+    count = array.array("i", [0])
+    fcntl.ioctl(process.stdin.fileno(), termios.FIONREAD, count)
+    return count[0]
 
 
 def test_what_is_forgotten_is_left_alone(start) -> None:  # type: ignore[no-untyped-def]

@@ -65,9 +65,8 @@ class Remote:
 
     def ended(self) -> Json:
         """The task's status once it is over."""
-        return wait_until(
-            lambda: None if (task := self.task())["IsRunning"] else task, "the render has ended"
-        )
+        wait_until(lambda: not self.task()["IsRunning"], "the render has ended")
+        return self.task()
 
 
 @pytest.fixture
@@ -78,8 +77,8 @@ def remote(node: NodeApp) -> Remote:
 @pytest.fixture(scope="module")
 def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     """A node that the tests of refusals share: none of them may leave anything behind."""
-    values = {"port": 0, "engines": (PYTHON,), "data_path": tmp_path_factory.mktemp("node")}
-    node = build(NodeSettings(**values), SystemClock())
+    folder = tmp_path_factory.mktemp("node")
+    node = build(NodeSettings(port=0, engines=(PYTHON,), data_path=folder), SystemClock())
     node.start()
     yield Remote(node)
     node.close()
