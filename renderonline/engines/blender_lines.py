@@ -173,7 +173,7 @@ _SIGNS = (
         "add-on on the machines.",
     ),
     _sign(
-        r"Can't find scene: '(.*?)'",
+        r"(?:Error: )?Can't find scene: '(.*?)'",
         Cause.SCENE,
         "The project has no scene named {0}, so Blender rendered another one.",
         is_fatal=True,

@@ -12,10 +12,9 @@ from renderonline.engines.endings import Tail, crash, sentences, unmatched
 from renderonline.wire import Cause, Owes
 
 _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?%")
-_OF = re.compile(
-    r"\b(?:frame|tile|sample|pass|line|bucket|row|block|step)s?\b\D{0,3}(\d+)\s*(?:/|of)\s*(\d+)",
-    re.IGNORECASE,
-)
+_COUNTED = r"s?\b\D{0,3}(\d+)\s*(?:/|of)\s*(\d+)"
+_FRAME_OF = re.compile(r"\bframe" + _COUNTED, re.IGNORECASE)
+_PART_OF = re.compile(r"\b(?:tile|sample|pass|line|bucket|row|block|step)" + _COUNTED, re.IGNORECASE)
 _COMPLAINT = re.compile(r"error|fail|warn|cannot|unable", re.IGNORECASE)
 
 
@@ -25,16 +24,18 @@ class GenericReader:
     def __init__(self, owes: Owes) -> None:
         self.reading = Reading()
         self._owes = owes
+        self._frames = (0, 1)  # frames done, and of how many
         self._tail = Tail()
 
     def feed(self, line: str) -> list[EngineEvent]:
         """See base.Reader. Progress never goes back: a second pass starts where the first ended."""
-        # A progress bar redraws itself with carriage returns; what is shown last counts.
-        text = line.rstrip("\r").rsplit("\r", 1)[-1]
-        fraction = fraction_of(text)
-        if fraction is None or _COMPLAINT.search(text):
-            self._tail.add(text)
-        if fraction is None or fraction <= self.reading.fraction:
+        self._frames = frames_before(line) or self._frames
+        of_frame = fraction_of(line)
+        if of_frame is None or _COMPLAINT.search(line):
+            self._tail.add(line)
+        done, count = self._frames
+        fraction = (done + (of_frame or 0.0)) / count
+        if fraction <= self.reading.fraction:
             return []
         self.reading.fraction = fraction
         return [Progress(fraction)]
@@ -89,13 +90,21 @@ class GenericAdapter:
 
 
 def fraction_of(line: str) -> float | None:
-    """The progress in a line, 0-1: the last percentage, or "Frame 3 of 10" and its like."""
+    """The progress in a line, 0-1: its last percentage, or "tile 3 of 10" and its like."""
     percentages = [float(text) for text in _PERCENT.findall(line)]
     if percentages and percentages[-1] <= 100:
         return percentages[-1] / 100
-    counted = _OF.search(line)
-    if counted and 0 < int(counted[2]) >= int(counted[1]):
-        return int(counted[1]) / int(counted[2])
+    part = _PART_OF.search(line)
+    if part and 0 < int(part[2]) >= int(part[1]):
+        return int(part[1]) / int(part[2])
+    return None
+
+
+def frames_before(line: str) -> tuple[int, int] | None:
+    """From "Rendering frame 3 of 10", where it begins: (2, 10)."""
+    frame = _FRAME_OF.search(line)
+    if frame and 0 < int(frame[1]) <= int(frame[2]):
+        return int(frame[1]) - 1, int(frame[2])
     return None
 
 

@@ -1,0 +1,1 @@
+"""Tests of the engines: pure ones as tables, the rest with the real renderers."""
