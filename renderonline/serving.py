@@ -11,6 +11,7 @@ from typing import Any
 
 import bottle
 import waitress.server
+from waitress import wasyncore
 
 from renderonline import wire
 from renderonline.config import CertificateFiles
@@ -141,10 +142,19 @@ class Server:
         if self._tls:
             self._server.stop()
         else:
-            self._server.close()
-            self._server.task_dispatcher.shutdown(timeout=1)
+            self._close_waitress()
         if self._thread is not None:
             self._thread.join(timeout=3)
+
+    def _close_waitress(self) -> None:
+        self._server.task_dispatcher.shutdown(timeout=1)
+        if self._thread is None:
+            self._server.close()
+        elif self._thread.is_alive():
+            # In the loop's own thread, which raises when another one closes what it selects on.
+            # Kept-alive connections go as well: the loop ends when it has nothing left to wait for.
+            sockets = self._server._map
+            self._server.trigger.pull_trigger(lambda: wasyncore.close_all(sockets, ignore_all=True))
 
 
 def _waitress(app: Any, host: str, port: int, max_body_bytes: int) -> Any:
