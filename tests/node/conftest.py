@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from renderonline.config import EngineSetting, NodeSettings
-from renderonline.lifecycle import SystemClock
+from renderonline.lifecycle import Clock, SystemClock
 from renderonline.node.app import NodeApp, build
 from renderonline.node.process import Spawner, system_spawner
 
@@ -33,9 +33,9 @@ def start_node(tmp_path: Path) -> Iterator[Callable[..., NodeApp]]:
     """Starts nodes in this process, on free ports, with Python as their renderer."""
     with ExitStack() as running:
 
-        def start(**settings: Any) -> NodeApp:
+        def start(clock: Clock | None = None, **settings: Any) -> NodeApp:
             values = {"port": 0, "engines": (PYTHON,), "data_path": tmp_path / "node", **settings}
-            node = build(NodeSettings(**values), SystemClock())
+            node = build(NodeSettings(**values), clock or SystemClock())
             running.callback(node.close)
             node.start()
             return node

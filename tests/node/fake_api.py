@@ -21,6 +21,7 @@ class ListeningApi:
         self.tries = 0
         self.status = 200
         self.accepted = True
+        self.location = ""  # of an answer that sends its reader elsewhere
         self._lock = threading.Lock()
         app = JsonApp()
         app.route("/<path:path>", "POST", self._take)
@@ -52,7 +53,7 @@ class ListeningApi:
         with self._lock:
             self.tries += 1
             if self.status != 200:
-                return bottle.HTTPResponse("no", self.status)
+                return bottle.HTTPResponse("no", self.status, {"Location": self.location})
             self.reports.append(report)
             self.paths.add(path)
             self.keys.add(bottle.request.headers.get("X-Attempt-Key", ""))

@@ -19,9 +19,12 @@ from renderonline.config import EngineSetting, NodeSettings
 from renderonline.lifecycle import SystemClock
 from renderonline.node.app import NodeApp, build
 from renderonline.node.attempt_log import pasteable
+from renderonline.node.reporter import NoReporter
+from renderonline.node.results import LocalResults
 
 from .conftest import PYTHON
 from .fake_api import ListeningApi
+from .hand_clock import HandClock
 from .renderers import DEAF, FRAMES, PATIENT, TREE, family, is_alive, write_script
 
 Json = dict[str, Any]
@@ -145,6 +148,16 @@ def test_an_original_start_that_fails(remote: Remote, project: Path) -> None:
     task = remote.ended()
     assert (task["IsSuccess"], task["IsRunning"], task["ExitCode"]) == (False, False, 1)
     assert task["Message"]
+
+
+def test_the_engines_name_in_front_is_dropped(
+    start_node: Callable[..., NodeApp], project: Path
+) -> None:
+    engine = EngineSetting("Raytracer", sys.executable, "generic")
+    remote = Remote(start_node(engines=(engine,)))
+    script = write_script(project, "pass")
+    remote.start(EngineId="raytracer", TaskId=7, Arguments=f'raytracer "{script}"')
+    assert remote.ended()["IsSuccess"]
 
 
 def test_without_a_project_the_data_folder_is_the_working_folder(
@@ -281,6 +294,41 @@ def test_whoever_sees_the_end_may_start_at_once(remote: Remote, project: Path) -
             **ours(project, script, str(project / "output"), "1", "0", attempt_id=attempt_id)
         )
         assert remote.ended()["IsSuccess"]
+
+
+def test_a_node_that_says_it_is_free_is_free(
+    remote: Remote, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the outcome in the slot and the end of the attempt's thread."""
+    gate = threading.Event()
+    monkeypatch.setattr(NoReporter, "ended", lambda *_: gate.wait(120))
+    script = write_script(project, FRAMES)
+    remote.start(**ours(project, script, str(project / "output"), "1", "0", attempt_id=1))
+    remote.ended()
+    threading.Timer(0.5, gate.set).start()
+    remote.start(**ours(project, script, str(project / "output"), "1", "0", attempt_id=2))
+    remote.ended()
+
+
+def test_the_time_stands_still_while_it_is_judged(
+    start_node: Callable[..., NodeApp], project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judging, gate = threading.Event(), threading.Event()
+
+    def changed(_results: LocalResults) -> list[Path]:
+        judging.set()
+        gate.wait(120)
+        return [Path("frame")]
+
+    monkeypatch.setattr(LocalResults, "changed", changed)
+    clock = HandClock()
+    remote = Remote(start_node(clock=clock))
+    remote.start(**ours(project, write_script(project, "pass")))
+    assert judging.wait(120)
+    clock.seconds += 1000
+    assert (remote.task()["TotalSeconds"], remote.task()["IsRunning"]) == (0, True)
+    gate.set()
+    assert remote.ended()["TotalSeconds"] == 0
 
 
 def test_a_failed_start_leaves_the_last_task_reported(remote: Remote, project: Path) -> None:

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import os
 import resource
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
 
-from renderonline.node.process import MAX_LINE_BYTES, LineSplitter, RenderProcess, Spawner
+from renderonline.node import process as process_module
+from renderonline.node.process import (
+    MAX_LINE_BYTES,
+    LineSplitter,
+    RenderProcess,
+    Spawner,
+    Tree,
+)
 from renderonline.node.refusal import Refusal
 
 from .renderers import (
@@ -99,18 +107,52 @@ def test_a_deaf_renderer_is_killed(spawner: Spawner, tmp_path: Path) -> None:
     assert process.wait() == -9
 
 
-def test_whoever_holds_stdout_holds_up_nobody(spawner: Spawner, tmp_path: Path) -> None:
-    code = f"""
+HOLDERS = f"""
 import subprocess, sys
 sleeper = [sys.executable, "-c", {SLEEPER!r}]
 print(subprocess.Popen(sleeper).pid, subprocess.Popen(sleeper, start_new_session=True).pid)
 """
-    process = run(spawner, tmp_path, code)
+
+
+def test_whoever_holds_stdout_holds_up_nobody(
+    spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process_module, "DRAIN_S", 600.0)  # the holders are ended, not waited out
+    process = run(spawner, tmp_path, HOLDERS)
     begun = time.monotonic()
     (line,) = list(process.lines())
+    assert time.monotonic() - begun < 300
     assert process.wait() == 0
-    assert time.monotonic() - begun < 300  # the sleepers would take twice that
     wait_until_gone([int(word) for word in line.split()])
+
+
+def test_a_holder_that_cannot_be_ended_is_left_behind(
+    spawner: Spawner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a set-uid program would be, or one that is stuck in the kernel."""
+
+    class Powerless:
+        def end(self, grace_s: float) -> bool:
+            return False
+
+        def close(self) -> None: ...
+
+    class PowerlessSpawner:
+        def spawn(
+            self, argv: list[str], working_dir: Path, environment: dict[str, str]
+        ) -> tuple[subprocess.Popen[bytes], Tree]:
+            return spawner.spawn(argv, working_dir, environment)[0], Powerless()
+
+        def close(self) -> None: ...
+
+    monkeypatch.setattr(process_module, "DRAIN_S", 1.0)
+    process = run(PowerlessSpawner(), tmp_path, HOLDERS)
+    (line,) = list(process.lines())
+    assert process.wait() == 0
+    pids = [int(word) for word in line.split()]
+    assert all(map(is_alive, pids))
+    spawner.close()  # its guard has not been told that the tree is gone
+    wait_until_gone(pids)
 
 
 def test_a_renderer_that_closes_its_output_is_waited_for(spawner: Spawner, tmp_path: Path) -> None:

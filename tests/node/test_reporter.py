@@ -85,7 +85,7 @@ def test_an_api_that_is_down_and_comes_up(
         again.close()
 
 
-@pytest.mark.parametrize("status", [500, 404, 302])
+@pytest.mark.parametrize("status", [500, 404])
 def test_a_report_that_is_not_acknowledged_is_sent_again(
     start: Start, api: ListeningApi, status: int
 ) -> None:
@@ -99,6 +99,17 @@ def test_a_report_that_is_not_acknowledged_is_sent_again(
     reporter.ended(DONE, 0)
     wait_until(lambda: "ended" in api.types, "the end is reported")
     assert [report.sequence for report in api.reports] == [1, 2]
+
+
+def test_the_key_goes_to_nobody_else(start: Start, api: ListeningApi) -> None:
+    stranger = ListeningApi()
+    try:
+        api.status, api.location = 307, f"{stranger.url}/x"
+        start(api.url).started()
+        wait_until(lambda: api.tries >= 2, "it tries again")
+        assert stranger.tries == 0
+    finally:
+        stranger.close()
 
 
 def test_an_attempt_that_is_given_away(

@@ -2,38 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import pytest
 
 from renderonline.engines.base import Verdict
 from renderonline.node.slot import Outcome, Slot
 from renderonline.wire import Cause
 
-
-class Clock:
-    """Time that passes when the test says so."""
-
-    def __init__(self) -> None:
-        self.seconds = 100.0
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.seconds, UTC)
-
-    def monotonic(self) -> float:
-        return self.seconds
+from .hand_clock import HandClock
 
 
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> HandClock:
+    return HandClock()
 
 
-def test_nothing_before_the_first_start(clock: Clock) -> None:
+def test_nothing_before_the_first_start(clock: HandClock) -> None:
     assert Slot(clock).task() is None
 
 
-def test_the_time_stands_still_after_the_exit(clock: Clock) -> None:
+def test_the_time_stands_still_after_the_exit(clock: HandClock) -> None:
     slot = Slot(clock)
     slot.begin(7, 3)
     clock.seconds += 41.9
@@ -50,7 +37,7 @@ def test_the_time_stands_still_after_the_exit(clock: Clock) -> None:
     assert (task.total_seconds, task.is_running, task.is_success) == (41, False, True)
 
 
-def test_the_last_render_stays_until_the_next(clock: Clock) -> None:
+def test_the_last_render_stays_until_the_next(clock: HandClock) -> None:
     slot = Slot(clock)
     slot.begin(7, 3)
     slot.progress(0.5, 2)
@@ -66,7 +53,7 @@ def test_the_last_render_stays_until_the_next(clock: Clock) -> None:
     assert (task.cause, task.message, task.total_seconds) == (None, None, 0)
 
 
-def test_a_reader_gets_a_copy(clock: Clock) -> None:
+def test_a_reader_gets_a_copy(clock: HandClock) -> None:
     slot = Slot(clock)
     slot.begin(7, 3)
     before = slot.task()
