@@ -14,7 +14,9 @@ from renderonline.wire import Cause, Owes
 _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?%")
 _COUNTED = r"s?\b\D{0,3}(\d+)\s*(?:/|of)\s*(\d+)"
 _FRAME_OF = re.compile(r"\bframe" + _COUNTED, re.IGNORECASE)
-_PART_OF = re.compile(r"\b(?:tile|sample|pass|line|bucket|row|block|step)" + _COUNTED, re.IGNORECASE)
+_PART_OF = re.compile(
+    r"\b(?:tile|sample|pass|line|bucket|row|block|step)" + _COUNTED, re.IGNORECASE
+)
 _COMPLAINT = re.compile(r"error|fail|warn|cannot|unable", re.IGNORECASE)
 
 

@@ -51,7 +51,11 @@ def _decoding_fault(path: Path) -> str | None:
         return None
     except UnidentifiedImageError:
         return "is not an image"
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error):
+    except OSError as error:
+        if error.errno is not None:
+            raise  # the disk's word, not Pillow's
+        return "is cut off or damaged"
+    except (SyntaxError, ValueError, struct.error):
         return "is cut off or damaged"
     return None
 

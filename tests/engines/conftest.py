@@ -72,8 +72,10 @@ def special(tmp_path_factory: pytest.TempPathFactory, cube: Path) -> Path:
     """A folder with scenes that have a peculiarity, named for it, and files that are no scenes."""
     folder = tmp_path_factory.mktemp("special")
     made = subprocess.run(
-        [blender(), "-b", "--factory-startup", "--python-exit-code", "7", "--python-expr", SPECIAL]
-        + ["--", str(folder)],
+        [
+            *(blender(), "-b", "--factory-startup", "--python-exit-code", "7"),
+            *("--python-expr", SPECIAL, "--", str(folder)),
+        ],
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

@@ -115,7 +115,9 @@ def test_workbench_tells_no_frames_but_saves_them(
     assert attempt.frames_done == {1, 2}
 
 
-def test_a_script_before_the_render(renderer: Renderer, run: Run, cube: Path, tmp_path: Path) -> None:
+def test_a_script_before_the_render(
+    renderer: Renderer, run: Run, cube: Path, tmp_path: Path
+) -> None:
     script = tmp_path / "bigger.py"
     script.write_text("import bpy\nbpy.context.scene.render.resolution_x = 20\n")
     attempt = run(renderer, ["-b", str(cube), "-P", str(script), "-f", "1"])
@@ -254,8 +256,10 @@ def test_the_runners_exit_codes(
 
 def test_the_runner_is_also_a_module(special: Path, tmp_path: Path, real_bpy: Renderer) -> None:
     done = subprocess.run(
-        [real_bpy.executable, "-m", "renderonline.engines.bpy_runner", "-b"]
-        + [str(special / "step.blend"), "-o", f"{tmp_path}/m_", "-t", "1", "-f", "2"],
+        [
+            *(real_bpy.executable, "-m", "renderonline.engines.bpy_runner", "-b"),
+            *(str(special / "step.blend"), "-o", f"{tmp_path}/m_", "-t", "1", "-f", "2"),
+        ],
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,

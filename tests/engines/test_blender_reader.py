@@ -1,0 +1,186 @@
+"""Blender's output, line by line, as the versions print it, and the verdict at the end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from renderonline.engines.base import Ending, FrameSaved, Notice, Progress
+from renderonline.engines.blender_lines import Appended, Saved, Step, plain, read
+from renderonline.engines.blender_reader import MAX_NOTICES, BlenderReader, frame_of
+from renderonline.frames import FrameSet
+from renderonline.wire import Cause, Owes
+
+V29 = "Fra:7 Mem:8.01M (Peak 8.03M) | Time:00:00.36 | Remaining:00:00.20 | Mem:0.9M, Peak:0.9M | Scene, View Layer | "
+V34 = "Fra:7 Mem:9.90M (Peak 10.83M) | Time:00:00.00 | Mem:0.76M, Peak:0.76M | Scene, ViewLayer | "
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (V29 + "Rendered 12/40 Tiles", Step(7, 0.3)),
+        (V29 + "Rendered 12/40 Tiles, Sample 3/16", Step(7, 3 / 16)),
+        (V34 + "Sample 4/16", Step(7, 0.25)),
+        (V34 + "Updating Meshes", Step(7, None)),
+        ("Fra:7 Mem:10.74M (Peak 11.86M) | Time:00:00.96 | Rendering 1 / 4 samples", Step(7, 0.25)),
+        ("Fra:-3 Mem:1M (Peak 1M) | Sample 0/0", Step(-3, None)),
+        ("00:01.100  render           | Fra: 7 | Sample 2/4", Step(7, 0.5)),
+        ("Saved: '/x/f 1.png'", Saved(Path("/x/f 1.png"))),
+        ("Saved: '/x/it's.png'", Saved(Path("/x/it's.png"))),
+        ("Saved: /x/f_0001.png Time: 00:00.10 (Saving: 00:00.02)", Saved(Path("/x/f_0001.png"))),
+        ("00:01.353  render           | Saved: '/x/0003.png'", Saved(Path("/x/0003.png"))),
+        ("Append frame 12", Appended(12)),
+        ("00:00.331  render           | Video append frame 1", Appended(1)),
+        (" Time: 00:00.31 (Saving: 00:00.14)", None),
+        ('Info: Saved "x.blend"', None),
+        ("Blender quit", None),
+        ("", None),
+    ],
+)
+def test_reads(line: str, said: object) -> None:
+    assert read(plain(line)) == said
+
+
+@pytest.mark.parametrize(
+    ("name", "owed", "current", "frame"),
+    [
+        ("frame_0012.png", "1-20", None, 12),
+        ("shot-0012.png", "1-20", None, 12),
+        ("shot_-0003.png", "-5--1", None, -3),
+        ("v002_0007_L.png", "7", None, 7),
+        ("beauty.png", "7", 7, 7),
+        ("frame_0012.png", "", None, 12),
+        ("frame_0012.png", "", 5, 5),
+        ("beauty.png", "", None, None),
+    ],
+)
+def test_which_frame_a_file_is(
+    name: str, owed: str, current: int | None, frame: int | None
+) -> None:
+    assert frame_of(name, FrameSet.parse(owed) if owed else FrameSet(), current) == frame
+
+
+def saved(folder: Path, frame: int) -> str:
+    """Write a real image, and the line that Blender prints then."""
+    path = folder / f"frame_{frame:04}.png"
+    Image.new("RGB", (8, 8), (frame, 0, 0)).save(path)
+    return f"Saved: '{path}'"
+
+
+def ended(folder: Path, exit_code: int = 0) -> Ending:
+    return Ending(exit_code, [path.relative_to(folder) for path in folder.iterdir()], folder)
+
+
+def test_progress_is_over_all_frames_and_never_goes_back(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="7-8"))
+    lines = [V34 + "Sample 8/16", V34 + "Sample 4/16", saved(tmp_path, 7)]
+    lines += [V34.replace(":7", ":8") + "Sample 8/16", saved(tmp_path, 8)]
+    events = [event for line in lines for event in reader.feed(line)]
+    assert [e.fraction for e in events if isinstance(e, Progress)] == [0.25, 0.5, 0.75, 1.0]
+    assert [e.frame for e in events if isinstance(e, FrameSaved)] == [7, 8]
+    assert reader.reading.frames_done == {7, 8}
+    assert reader.reading.files_saved == 2
+    assert reader.judge(ended(tmp_path)).is_success
+
+
+def test_every_owed_frame_must_have_been_saved(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1-5"))
+    for frame in (1, 2, 4):
+        reader.feed(saved(tmp_path, frame))
+    verdict = reader.judge(ended(tmp_path))
+    assert verdict.cause is Cause.MACHINE
+    assert "3,5" in (verdict.message or "")
+
+
+@pytest.mark.parametrize("damage", ["empty", "cut", "gone", "text"])
+def test_a_frame_that_is_not_whole_does_not_count(tmp_path: Path, damage: str) -> None:
+    line = saved(tmp_path, 1)
+    path = tmp_path / "frame_0001.png"
+    if damage == "gone":
+        path.unlink()
+    elif damage == "text":
+        path.write_text("no image")
+    else:
+        path.write_bytes(path.read_bytes()[: 0 if damage == "empty" else -30])
+    reader = BlenderReader(Owes(frames="1"))
+    (notice,) = reader.feed(line)
+    assert isinstance(notice, Notice)
+    assert reader.reading.frames_done == set()
+    verdict = reader.judge(ended(tmp_path))
+    assert verdict.cause is Cause.MACHINE
+    assert "frame_0001.png" in (verdict.message or "")
+
+
+def test_a_frame_written_again_whole_counts(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1"))
+    reader.feed(f"Saved: '{tmp_path / 'frame_0001.png'}'")
+    reader.feed(saved(tmp_path, 1))
+    assert reader.judge(ended(tmp_path)).is_success
+
+
+def test_without_a_known_range_one_image_is_owed(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes())
+    assert not reader.judge(ended(tmp_path)).is_success
+    events = reader.feed(saved(tmp_path, 3))
+    assert not [event for event in events if isinstance(event, Progress)]
+    assert reader.judge(ended(tmp_path)).is_success
+
+
+def test_a_movie_needs_its_file(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1-2", movie=True))
+    for frame in (1, 2):
+        reader.feed(f"Append frame {frame}")
+    (tmp_path / "movie_0001-0002.mp4").touch()
+    assert not reader.judge(ended(tmp_path)).is_success
+    (tmp_path / "movie_0001-0002.mp4").write_bytes(b"film")
+    assert reader.judge(ended(tmp_path)).is_success
+
+
+def test_the_engine_rows_pattern_counts_too(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1", pattern="*.png *.exr"))
+    reader.feed(saved(tmp_path, 1))
+    verdict = reader.judge(ended(tmp_path))
+    assert "*.exr" in (verdict.message or "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "exit_code", "cause", "says"),
+    [
+        ([], 1, Cause.MACHINE, "exit code 1"),
+        (["what it said"], 1, Cause.MACHINE, "what it said"),
+        ([], -11, Cause.MACHINE, "SIGSEGV"),
+        ([], 139, Cause.MACHINE, "SIGSEGV"),
+        ([], 3221225477, Cause.MACHINE, "access violation"),
+        ([], -9, Cause.MACHINE, "out of memory"),
+        ([], 70, Cause.SCENE, "Python script"),
+        (["System is out of GPU memory"], 1, Cause.MACHINE, "memory"),
+        (["Calloc returns null: len=1 in x, total 2"], -6, Cause.MACHINE, "out of memory"),
+        (["/o/f.bmp: No space left on device"], 1, Cause.MACHINE, "disk of the machine is full"),
+        (["Error: Build without OpenImageDenoiser"], 1, Cause.MACHINE, "denoise"),
+        (["Error: Cannot render, no camera"], -11, Cause.MACHINE, "SIGSEGV"),
+        (
+            ["Warning: Unable to open '/l.blend': No", "Error: Cannot render, no camera"],
+            1,
+            Cause.ASSET_MISSING,
+            "/l.blend is missing",
+        ),
+        (["Info: LIB: Object: 'A{0}' missing from '/l'"], 1, Cause.ASSET_MISSING, "'A{0}' missing"),
+    ],
+)
+def test_blames(tmp_path: Path, lines: list[str], exit_code: int, cause: Cause, says: str) -> None:
+    reader = BlenderReader(Owes(frames="1"))
+    for line in lines:
+        reader.feed(line)
+    verdict = reader.judge(ended(tmp_path, exit_code))
+    assert (verdict.is_success, verdict.cause) == (False, cause)
+    assert says in (verdict.message or "")
+
+
+def test_notices_are_said_once_and_bounded() -> None:
+    reader = BlenderReader(Owes())
+    lines = [f"Warning: Unable to open '/lib{n}': No" for n in range(100) for _ in range(2)]
+    notices = [event for line in lines for event in reader.feed(line)]
+    assert len(notices) == MAX_NOTICES
+    assert len(set(notices)) == MAX_NOTICES
