@@ -15,7 +15,7 @@ MAX_NAME_BYTES = 240
 """Longest name, in UTF-8: below the 255 of common file systems, so that a suffix still fits."""
 
 _RESERVED = re.compile(
-    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3])(\..*)?", re.IGNORECASE
+    r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9\u00b9\u00b2\u00b3]) *(\..*)?", re.IGNORECASE
 )
 _REFUSED = frozenset('<>:"|?*')
 

@@ -1,0 +1,71 @@
+"""Every pair of a state and an event: one of the changes listed here, or an error."""
+
+from __future__ import annotations
+
+import pytest
+
+from renderonline.api.domain.transitions import (
+    ACTIVE_CHUNK,
+    FOLLOWS,
+    QUEUED_TASK,
+    ChunkEvent,
+    IllegalTransition,
+    TaskEvent,
+    next_chunk,
+    next_task,
+)
+from renderonline.wire import ChunkState, TaskState
+
+TASKS = {
+    "queued claim": "running",
+    "queued cancel": "cancelled",
+    "running succeed": "succeeded",
+    "running fail": "failed",
+    "running release": "queued",
+    "running cancel": "cancelled",
+}
+CHUNKS = {
+    "assigned start": "running",
+    "assigned succeed": "succeeded",
+    "assigned fail": "failed",
+    "assigned lose": "lost",
+    "assigned interrupt": "interrupted",
+    "running succeed": "succeeded",
+    "running fail": "failed",
+    "running lose": "lost",
+    "running interrupt": "interrupted",
+}
+
+
+@pytest.mark.parametrize("state", TaskState)
+@pytest.mark.parametrize("event", TaskEvent)
+def test_task(state: TaskState, event: TaskEvent) -> None:
+    expected = TASKS.get(f"{state} {event}")
+    if expected is not None:
+        assert next_task(state, event) == expected
+        return
+    with pytest.raises(IllegalTransition, match=f"{state}.*{event}"):
+        next_task(state, event)
+
+
+@pytest.mark.parametrize("state", ChunkState)
+@pytest.mark.parametrize("event", ChunkEvent)
+def test_chunk(state: ChunkState, event: ChunkEvent) -> None:
+    expected = CHUNKS.get(f"{state} {event}")
+    if expected is not None:
+        assert next_chunk(state, event) == expected
+        return
+    with pytest.raises(IllegalTransition, match=f"{state}.*{event}"):
+        next_chunk(state, event)
+
+
+def test_what_is_over_stays_over() -> None:
+    """A state that is not in the queue, or not on a machine, has no way out; every other has one."""
+    leaving = {pair.split()[0] for pair in TASKS}
+    assert leaving == set(QUEUED_TASK)
+    assert {pair.split()[0] for pair in CHUNKS} == set(ACTIVE_CHUNK)
+
+
+@pytest.mark.parametrize("event", set(ChunkEvent) - {ChunkEvent.START})
+def test_end_of_a_chunk_moves_a_running_task(event: ChunkEvent) -> None:
+    assert next_task(TaskState.RUNNING, FOLLOWS[event]) is not TaskState.RUNNING
