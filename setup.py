@@ -25,6 +25,7 @@ CORE = [
     "msgspec>=0.20,<1",
     "multipart>=1.2,<3",
     "psutil>=6,<8",
+    'pywin32>=306; sys_platform == "win32"',  # Job Objects, so that renderers end with their node
     "Pillow>=11,<14",
     "rich>=13.9,<16",
     "zipstream-ng>=1.8,<2",
