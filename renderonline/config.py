@@ -37,11 +37,11 @@ Parser = Callable[[Any, Path], Any]
 
 
 def _port(value: Any, _base: Path) -> int:
-    if isinstance(value, bool) or not str(value).isascii() or not str(value).isdigit():
+    text = str(value)
+    is_number = not isinstance(value, bool) and text.isascii() and text.isdigit()
+    if not is_number or len(text) > 5 or int(text) > 65535:
         raise ValueError('takes a port number from 0 to 65535, such as "5000" (0: any free port)')
-    if int(value) > 65535:
-        raise ValueError('takes a port number from 0 to 65535, such as "5000" (0: any free port)')
-    return int(value)
+    return int(text)
 
 
 def _text(value: Any, _base: Path) -> str:

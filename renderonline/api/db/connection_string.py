@@ -62,7 +62,7 @@ _SSL_MODES = {"none": "disabled", **{m: m for m in ("disabled", "preferred", "re
 _SSL_MODES |= {"verifyca": "verifyca", "verifyfull": "verifyfull"}
 
 # key=value pairs; a value may stand in single or double quotes, which are doubled inside.
-_PAIR = re.compile(r"""\s*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|[^;]*?)\s*(?:;|$)""")
+_PAIR = re.compile(r"""[\s;]*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|[^;]*?)\s*(?:;|$)""")
 
 
 def parse(text: str | None, data_path: Path) -> Target:
@@ -82,7 +82,7 @@ def parse(text: str | None, data_path: Path) -> Target:
             "Server=…;Database=…;User Id=…;Password=…;"
         )
     port = values.get("port", "3306")
-    if not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not 0 < int(port) < 65536:
         raise ConfigError("ConnectionString: Port takes a number from 1 to 65535.")
     mode = _SSL_MODES.get(values.get("ssl_mode", "preferred").lower().replace("_", ""))
     if mode is None:
