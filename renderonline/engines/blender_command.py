@@ -202,37 +202,34 @@ def _below(folder: str, name: str) -> str:
 
 
 def _check_range_end(given: Option) -> None:
-    match = _NUMBER.fullmatch(given.value)
-    if match is None:
-        raise CommandError(f"{given.value!r} is not a frame number for {given.words[0]}.")
+    name = given.words[0]
+    match = _frame_number(given.value, f"{given.value!r} is not a frame number for {name}.")
     if match[1] == "-":
         raise CommandError(
-            f"Blender reads {given.words[0]} {given.value} as relative to the scene's own range; "
+            f"Blender reads {name} {given.value} as relative to the scene's own range; "
             "frames below 0 cannot be rendered this way."
         )
-    _check_frame_limit(match)
 
 
 def _check_frame_list(text: str) -> None:
+    complaint = f"-f {text[:80]} would render nothing; it takes frames as in 7 or 1,3,5..9."
     for item in text.split(","):
-        ends = [_NUMBER.fullmatch(end) for end in item.split("..", 1)]
-        if None in ends:
-            raise CommandError(
-                f"-f {text[:80]} would render nothing; it takes frames as in 7 or 1,3,5..9."
-            )
-        for end in ends:
-            assert end is not None
-            _check_frame_limit(end)
-        first, last = ends[0], ends[-1]
-        if first and last and not first[1] and not last[1] and int(first[2]) > int(last[2]):
+        ends = [_frame_number(end, complaint) for end in item.split("..", 1)]
+        are_absolute = not any(end[1] for end in ends)
+        if are_absolute and int(ends[0][2]) > int(ends[-1][2]):
             raise CommandError(f"The frame range {item} is inverted and would render nothing.")
 
 
-def _check_frame_limit(match: re.Match[str]) -> None:
+def _frame_number(text: str, complaint: str) -> re.Match[str]:
+    """Sign and digits of a frame that Blender has. Raises CommandError, with `complaint` if it is none."""
+    match = _NUMBER.fullmatch(text)
+    if match is None:
+        raise CommandError(complaint)
     if int(match[2]) > MAX_FRAME:
         raise CommandError(
-            f"Frame {match[0]} is beyond Blender's last one, {MAX_FRAME}; it would render that."
+            f"Frame {text} is beyond Blender's last one, {MAX_FRAME}; it would render that."
         )
+    return match
 
 
 def _check_natural(given: Option) -> None:

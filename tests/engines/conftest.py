@@ -7,9 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 from support.scenes import blender
@@ -54,6 +55,11 @@ scene = fresh(); text = bpy.data.texts.new('start.py'); text.use_module = True
 text.write("import os, bpy; open(os.path.join(os.path.dirname(bpy.data.filepath), 'ran'), 'w')")
 save('autorun.blend')
 
+bpy.context.preferences.filepaths.use_scripts_auto_execute = True
+os.makedirs(os.environ['BLENDER_USER_CONFIG'], exist_ok=True)
+bpy.ops.wm.save_userpref()
+bpy.context.preferences.filepaths.use_scripts_auto_execute = False
+
 fresh(); save('library.blend')
 scene = fresh()
 library = os.path.join(folder, 'library.blend')
@@ -76,6 +82,7 @@ def special(tmp_path_factory: pytest.TempPathFactory, cube: Path) -> Path:
             *(blender(), "-b", "--factory-startup", "--python-exit-code", "7"),
             *("--python-expr", SPECIAL, "--", str(folder)),
         ],
+        env={**os.environ, "BLENDER_USER_CONFIG": str(folder / "config")},
         capture_output=True,
         text=True,
         timeout=DEADLINE_S,
@@ -155,18 +162,24 @@ def run(output_dir: Path) -> Run:
         owes: Owes | None = None,
         complete: bool = True,
         kill_at: str | None = None,
+        env: Mapping[str, str] = MappingProxyType({}),
     ) -> Attempt:
         adapter = renderer.adapter
         line = adapter.complete(argv, str(output_dir)) if complete else list(argv)
         owed = owes or adapter.owes(line, None)
         command = adapter.command(shutil.which(renderer.executable) or "", line)
-        return _follow(adapter, command, owed, output_dir, kill_at)
+        return _follow(adapter, command, owed, output_dir, kill_at, env)
 
     return run
 
 
 def _follow(
-    adapter: Adapter, command: list[str], owed: Owes, folder: Path, kill_at: str | None
+    adapter: Adapter,
+    command: list[str],
+    owed: Owes,
+    folder: Path,
+    kill_at: str | None,
+    env: Mapping[str, str],
 ) -> Attempt:
     reader = adapter.reader(owed)
     events: list[EngineEvent] = []
@@ -174,7 +187,7 @@ def _follow(
     with subprocess.Popen(
         command,
         cwd=folder.parent,
-        env={**os.environ, "PWD": str(folder.parent)},
+        env={**os.environ, **env, "PWD": str(folder.parent)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -52,6 +52,17 @@ def test_split_reads_what_python_writes_for_windows(argv: list[str]) -> None:
     assert split(subprocess.list2cmdline(argv)) == argv
 
 
+@given(argvs)
+def test_join_quotes_as_python_does_for_windows(argv: list[str]) -> None:
+    spaced = [f" {argument}" for argument in argv]
+    assert join(spaced) == subprocess.list2cmdline(spaced)
+
+
+@pytest.mark.parametrize("argument", ['a\\"b', 'a\\\\"b c', '\\" \\', '"\\"\\\\'])
+def test_backslashes_before_quotes_survive(argument: str) -> None:
+    assert split(join([argument, "next"])) == [argument, "next"]
+
+
 def test_join_leaves_plain_words_alone() -> None:
     assert join(["blender", "-b", r"C:\x", "ä"]) == r"blender -b C:\x ä"
 
