@@ -41,7 +41,7 @@ PLAIN = MySqlTarget("db", 3306, "farm", "me", "secret", "preferred", None)
         ),
         (
             'Server=db;Database=farm;User Id=me;Password="a;b=""c""\'d"',
-            replace(PLAIN, password="a;b=\"c\"'d"),
+            replace(PLAIN, password='a;b="c"\'d'),
         ),
         (
             "Server=db;Database=farm;User Id=me;Password='a;b=''c''\"d'",
@@ -74,7 +74,9 @@ def test_mysql(text: str, target: MySqlTarget) -> None:
 def test_ssl_mode(written: str, mode: str) -> None:
     target = parse(f"Server=db;Database=farm;Uid=me;SslMode={written};SslCa=/ca.pem", DATA)
     assert target == replace(PLAIN, password="", ssl_mode=mode, ssl_ca="/ca.pem")
-    assert parse(f"Server=db;Database=farm;Uid=me;SSL Mode={written};SSL CA=/ca.pem", DATA) == target
+    assert (
+        parse(f"Server=db;Database=farm;Uid=me;SSL Mode={written};SSL CA=/ca.pem", DATA) == target
+    )
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,7 @@ def test_enqueue_request_of_another_shape(body: bytes) -> None:
 
 
 def test_null_takes_the_default_where_there_is_one() -> None:
-    request = wire.decode(
-        b'{"EngineId":null,"Arguments":null,"Frames":null}', wire.EnqueueRequest
-    )
+    request = wire.decode(b'{"EngineId":null,"Arguments":null,"Frames":null}', wire.EnqueueRequest)
     assert request == wire.EnqueueRequest()
 
 

@@ -135,6 +135,26 @@ class Database:
             return result
         raise AssertionError("unreachable")
 
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """Keep other programs from bringing up this database meanwhile; on this thread only.
+
+        On SQLite all that happens inside is one transaction. MySQL commits each change of a table,
+        so there it is a lock of the server's that our programs ask for. Raises DatabaseError.
+        """
+        with self.reading():
+            if not self.is_mysql:
+                with self._atomic():
+                    yield
+                return
+            name = f"renderonline {self.peewee.database}"[:64]  # the longest that MySQL takes
+            if self.peewee.execute_sql("SELECT GET_LOCK(%s, 120)", (name,)).fetchone()[0] != 1:
+                raise DatabaseError("Another program has been changing the database for too long.")
+            try:
+                yield
+            finally:
+                self.peewee.execute_sql("SELECT RELEASE_LOCK(%s)", (name,))
+
     def _atomic(self) -> Any:
         # SQLite: take the write lock at the beginning; a deferred transaction that turns into a
         # write fails at once when another one is writing. peewee reads the same argument as an

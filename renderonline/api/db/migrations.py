@@ -2,7 +2,7 @@
 
 The shape is brought up by comparing it with `tables`: what is missing is added, what is too narrow
 is widened, nothing is renamed or dropped. What the rows must say afterwards is a numbered step.
-Runs at every start, before anything else; twice does no harm.
+Runs at every start, before anything else; twice does no harm, and two programs at once take turns.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ _WIDENED = (
     ("tasks", "user_id"),
     ("tasks", "machine_id"),
 )
+_MYSQL_TABLE = "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
 _NARROW = ("tinyint", "smallint", "mediumint")
 
 
 def bring_up(database: Database) -> None:
-    """Create or update everything.
+    """Create or update everything. The caller keeps other programs out meanwhile (`alone`).
 
     Raises DatabaseError, also when the database belongs to a newer program.
     """
@@ -54,6 +55,7 @@ def bring_up(database: Database) -> None:
         if not is_new and database.is_mysql:
             _widen_ids(database)  # before our tables, whose foreign keys want equal types
         for table in tables.ALL:  # in this order: ours refer to the original's
+            table._meta.table_settings = [_MYSQL_TABLE] if database.is_mysql else []
             table.create_table(safe=True)
         if not is_new:
             _add_columns(database)
@@ -73,10 +75,6 @@ def _prepare_mysql(database: Database) -> None:
     database.peewee.execute_sql(
         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',NO_AUTO_VALUE_ON_ZERO')"
     )
-    for table in tables.ALL:
-        table._meta.table_settings = [
-            "ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci"
-        ]
 
 
 def _add_columns(database: Database) -> None:

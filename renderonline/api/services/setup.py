@@ -38,8 +38,9 @@ ARGTYPES = (
 
 def bring_up(database: Database, settings: ApiSettings) -> None:
     """Migrate; fill a database without any row that an admin could have made. Raises DatabaseError."""
-    migrations.bring_up(database)
-    database.transact(lambda _tx: _fill(settings))
+    with database.alone():
+        migrations.bring_up(database)
+        database.transact(lambda _tx: _fill(settings))
 
 
 def first_admin(database: Database, now: datetime) -> str | None:
