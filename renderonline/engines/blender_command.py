@@ -251,26 +251,35 @@ def _in_order(options: Sequence[Option]) -> list[Option]:
     front of it, and those in front of -S behind it (they would change the scene that it leaves).
     """
     actions = [index for index, given in enumerate(options) if given.name in ACTIONS]
-    last = actions[-1] if actions else len(options)
-    first = actions[0] if actions else len(options)
+    if not actions:
+        return _behind_file(options)
+    first, last = actions[0], actions[-1]
     late = [given for given in options[last + 1 :] if given.name in SCENE_SETTINGS]
     after = [given for given in options[last + 1 :] if given.name not in SCENE_SETTINGS]
-    early = _behind(_behind(options[:first], ""), "-S")
+    early = _behind_scene(_behind_file(options[:first]))
     if first == last:
-        early = _behind([*early, *late], "-S")
-        return [*early, *options[last : last + 1], *after]
+        return [*_behind_scene([*early, *late]), options[last], *after]
     return [*early, *options[first:last], *late, options[last], *after]
 
 
-def _behind(options: Sequence[Option], name: str) -> list[Option]:
-    """Move the scene's settings that stand before the last option called `name` behind it."""
-    at = max((index for index, given in enumerate(options) if given.name == name), default=-1)
+def _behind_file(options: Sequence[Option]) -> list[Option]:
+    """Move settings that stand in front of the (first) file behind it."""
+    at = next((index for index, given in enumerate(options) if given.name == ""), -1)
+    return _move_behind(options, at, SCENE_SETTINGS)
+
+
+def _behind_scene(options: Sequence[Option]) -> list[Option]:
+    """Move settings that stand in front of the last -S behind it."""
+    at = max((index for index, given in enumerate(options) if given.name == "-S"), default=-1)
+    return _move_behind(options, at, SCENE_SETTINGS - {"-S"})
+
+
+def _move_behind(options: Sequence[Option], at: int, names: set[str]) -> list[Option]:
     if at < 0:
         return list(options)
-    movable = SCENE_SETTINGS - {name}
-    settings = [given for given in options[:at] if given.name in movable]
-    rest = [given for given in options[:at] if given.name not in movable]
-    return [*rest, options[at], *settings, *options[at + 1 :]]
+    moved = [given for given in options[:at] if given.name in names]
+    rest = [given for given in options[:at] if given.name not in names]
+    return [*rest, options[at], *moved, *options[at + 1 :]]
 
 
 def _with_output(options: Sequence[Option], output_dir: str) -> list[Option]:

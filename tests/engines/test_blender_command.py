@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from renderonline.engines.base import CommandError
@@ -152,6 +152,8 @@ WORDS = """-b,-Y,a.blend,-a,-f 1,-f 2..3,-s 1,-e 5,-j 2,-S B,-F mp4,-F .png,-o /
 words = st.sampled_from(WORDS.replace("\n", "").split(","))
 
 
+@example(["-P s.py", "a.blend", "-- -a"])
+@example(["-P s.py", "-S B", "-- -a"])
 @given(st.lists(words, max_size=8))
 def test_completing_twice_changes_nothing(parts: list[str]) -> None:
     argv = " ".join(["blender a.blend", *parts, "-f 7"]).split()
