@@ -7,10 +7,13 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from cli.certificates import make_certificate
 
 from renderonline.api.app import open_database
 from renderonline.api.db.connection import Database
 from renderonline.config import ApiSettings
+
+from .house import House, running_house
 
 OpenDatabase = Callable[[], Database]
 
@@ -40,3 +43,19 @@ def open_again(settings: ApiSettings) -> Iterator[OpenDatabase]:
 def database(open_again: OpenDatabase) -> Database:
     """The database, brought up from nothing."""
     return open_again()
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """A running api that the tests of one module share. None of them may end or upset it."""
+    with running_house(tmp_path_factory.mktemp("house")) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def secure_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
+    """The same over HTTPS, with a certificate of its own."""
+    folder = tmp_path_factory.mktemp("secure_house")
+    certificate = make_certificate(folder / "tls", "127.0.0.1")
+    with running_house(folder, certificate) as running:
+        yield running

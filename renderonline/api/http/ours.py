@@ -53,7 +53,8 @@ def _health() -> Any:
 
 def _number(text: str) -> int:
     """An id or a count from a URL. Raises HttpError 400."""
-    if not text.isascii() or not text.isdigit() or int(text) > wire.MAX_ID:
+    is_number = text.isascii() and text.isdigit() and len(text) <= len(str(wire.MAX_ID))
+    if not is_number or int(text) > wire.MAX_ID:
         raise serving.HttpError(
             400, "bad_request", f"{text[:30]!r} is not a number that can be here."
         )
