@@ -36,6 +36,12 @@ def parser() -> argparse.ArgumentParser:
         "--keep", action="store_true", help="leave the farm running and say how to use it"
     )
     made.add_argument("--stop", action="store_true", help="stop a farm that --keep left running")
+    made.add_argument(
+        "--renderer",
+        metavar="BLENDER",
+        help="path of the Blender to use, or bpy for the Python package (default: finds a Blender, "
+        "or installs bpy)",
+    )
     made.add_argument("--output", type=Path, help="folder for the frames (default: .quickstart/…)")
     return made
 
