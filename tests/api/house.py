@@ -128,9 +128,7 @@ class House:
         context = ssl.create_default_context(cafile=self.certificate)
         return context.wrap_socket(plain, server_hostname=where.hostname)
 
-    def head(
-        self, route: str, headers: Mapping[str, str], person: Person | None = None
-    ) -> bytes:
+    def head(self, route: str, headers: Mapping[str, str], person: Person | None = None) -> bytes:
         """The first lines of a request, the empty one included."""
         lines = [f"POST /renderapi/v1/{route} HTTP/1.1", "Host: farm"]
         lines += [f"{k}: {v}" for k, v in {**(person or self.artist).headers, **headers}.items()]
@@ -147,7 +145,9 @@ class House:
 
     def snapshot(self) -> dict[str, Any]:
         """Every table's rows and every file of the data folder but the database itself."""
-        tables = [name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type='table'")]
+        tables = [
+            name for (name,) in self.rows("SELECT name FROM sqlite_master WHERE type='table'")
+        ]
         found: dict[str, Any] = {name: self.rows(f"SELECT * FROM {name}") for name in tables}
         files = (p for p in self.data.rglob("*") if not p.name.startswith("farm.sqlite3"))
         found["files"] = sorted(p.relative_to(self.data).as_posix() for p in files)

@@ -128,7 +128,9 @@ def test_tasks_are_listed_by_pages(house: House) -> None:
 def test_tasks_are_listed_by_state(house: House) -> None:
     task_id = house.task()
     assert house.request("POST", "dequeue", json={"TaskId": task_id}).status_code == 200
-    listed = {e["Task"]["TaskId"]: e["Task"]["State"] for e in house.get("tasks?state=cancelled")["Tasks"]}
+    listed = {
+        e["Task"]["TaskId"]: e["Task"]["State"] for e in house.get("tasks?state=cancelled")["Tasks"]
+    }
     assert listed[task_id] == "cancelled"
     assert set(listed.values()) == {"cancelled"}
     assert house.request("GET", "tasks?state=busy").status_code == 400
@@ -136,7 +138,9 @@ def test_tasks_are_listed_by_state(house: House) -> None:
 
 def test_admin_sees_everybodys(house: House) -> None:
     task_id = house.task()
-    assert house.get("tasks?limit=1", house.people["admin"])["Tasks"][0]["Task"]["TaskId"] == task_id
+    assert (
+        house.get("tasks?limit=1", house.people["admin"])["Tasks"][0]["Task"]["TaskId"] == task_id
+    )
     assert house.get(f"tasks/{task_id}", house.people["admin"])["Task"]["TaskId"] == task_id
 
 
