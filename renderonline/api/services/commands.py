@@ -118,6 +118,7 @@ def _range(values: dict[str, str]) -> str | None:
         first, last = int(values[START]), int(values[END])
     except (KeyError, ValueError):
         return None
-    if first > last:
-        raise BadArgument(f"The frame range is upside down: {first} to {last}.")
-    return str(first) if first == last else f"{first}-{last}"
+    try:
+        return str(FrameSet.parse(f"{first}-{last}"))
+    except FrameError as error:
+        raise BadArgument(str(error)) from None
