@@ -174,8 +174,10 @@ class Service:
         self._process.wait(DEADLINE_S)
 
     def restart(self) -> None:
-        """Start it again after `terminate` or `kill`, with the same configuration."""
+        """Start it again after `terminate` or `kill`, on the port it had, as on a real machine."""
         assert self.exit_code is not None, "it still runs"
+        settings = json.loads(self.config.read_text(encoding="utf-8"))
+        write_config(self.config, {**settings, "Port": str(self.port)})
         self._start()
 
     def show(self) -> str:
