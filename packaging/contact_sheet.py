@@ -25,7 +25,7 @@ def make(frames: Sequence[Path], target: Path) -> int:
     chosen = [frame for frame in thinned(list(frames), MAX_FRAMES) if _opens(frame)]
     if not chosen:
         return 0
-    columns = math.ceil(math.sqrt(len(chosen)))
+    columns = column_count(len(chosen))
     rows = math.ceil(len(chosen) / columns)
     height_px = _thumbnail_height(chosen[0])
     cell = (THUMBNAIL_WIDTH_PX + MARGIN_PX, height_px + CAPTION_PX + MARGIN_PX)
@@ -40,6 +40,12 @@ def make(frames: Sequence[Path], target: Path) -> int:
         _paste(sheet, frame, corner, height_px)
     sheet.save(target)
     return len(chosen)
+
+
+def column_count(count: int) -> int:
+    """Columns of a sheet that is about square, rather a little wider than with a gap at its end."""
+    square = math.ceil(math.sqrt(count))
+    return min(range(square, square + 3), key=lambda columns: -count % columns)
 
 
 def thinned(frames: list[Path], at_most: int) -> list[Path]:

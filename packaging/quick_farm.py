@@ -215,7 +215,7 @@ def submit_and_wait(client: Client, job: Job) -> list[TaskDetail]:
     for part in split(job.frames, NODES):
         task_id = client.enqueue(job.project, frames=part)
         names[task_id] = f"{job.project.name} {part}"
-    say(f"Rendering {len(job.frames)} frames of {job.project.name} as {len(names)} tasks …")
+    say(f"Rendering {count(len(job.frames), 'frame')} of {job.project.name} …")
     ended = dict(waiting.ends(client, names))
     return [detail for task_id in names if isinstance(detail := ended[task_id], TaskDetail)]
 
@@ -252,9 +252,14 @@ def report(job: Job, files: list[Path], details: list[TaskDetail]) -> None:
     if not files:
         raise QuickstartFailed("Nothing was rendered. The farm's logs are in .quickstart/farm.")
     sheet = job.output / "contact-sheet.png"
-    print(f"{len(files)} files are in  {job.output}")
+    print(f"{count(len(files), 'file')} in {job.output}")
     if contact_sheet.make(sorted(files), sheet):
-        print(f"All at a glance:    {sheet}")
+        print(f"all at a glance: {sheet}")
+
+
+def count(number: int, what: str) -> str:
+    """A number of things, in words for people: 1 frame, 24 frames."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def explain_kept(services: Services) -> None:

@@ -107,6 +107,7 @@ def choose(wanted: str | None, say: Callable[[str], None]) -> Renderer:
         if found is not None:
             return found
         say(f"{executable} does not run, or is older than Blender 2.93; looking further.")
+    say("There is no Blender on this machine that can be used.")
     return _install_bpy(say)
 
 
@@ -139,9 +140,9 @@ def _install_bpy(say: Callable[[str], None]) -> Renderer:
                 f"{'.'.join(map(str, BPY_PYTHON))} (this is {sys.version.split()[0]}). Install "
                 "Blender 2.93 or later from blender.org, or start this with that Python."
             )
-        say("There is no Blender on this machine. Installing it as a Python package (350 MB) …")
+        say("Installing Blender as a Python package (it takes about 900 MB) …")
         environment.install_more(python, ["--editable", ".[bpy]"], CHECKOUT)
-    loaded = _output([str(python), "-c", "import bpy; print(bpy.app.version_string)"])
+    loaded = _output([str(python), "-c", "import bpy; print(*bpy.app.version, sep=chr(46))"])
     if loaded.returncode != 0:
         why = (loaded.stderr.strip().splitlines() or ["it ended without a word"])[-1]
         raise RendererFailed(

@@ -1,4 +1,4 @@
-"""The quick start's sample: a looping animation, built by the renderer that will render it.
+"""The quick start's sample: an animation, built by the renderer that will render it.
 
 Owns one scene: hexagonal columns that a wave runs through, a golden ball riding it, a camera that
 circles. Runs inside Blender (`blender -b --factory-startup -P sample_scene.py -- out.blend`) or on

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import signal
 import subprocess
@@ -72,6 +73,14 @@ class Checkout:
         print(stdout, stderr)
         return process.returncode, stdout, stderr
 
+    def run_as_printed(self, line: str) -> Path:
+        """Run a `submit` that was shown to the user; where it puts its frames."""
+        words = shlex.split(line)
+        home = self.root.parent / "home"
+        variables = private_environment(home, {"PYTHONPATH": str(self.root)})
+        subprocess.run(words, cwd=home, env=variables, check=True, timeout=DEADLINE_S)
+        return home / words[words.index("--download") + 1]
+
     def processes(self) -> list[str]:
         """The command lines of all that runs and has to do with this copy."""
         found = []
@@ -106,7 +115,7 @@ def test_frames_come_out_of_both_nodes(
     choice = ["--renderer", "bpy"] if renderer == "bpy" else []
     code, stdout, stderr = checkout.run(cube, "--frames", "1-4", "--output", output, *choice)
     assert code == 0
-    assert f"4 files are in  {output}" in stdout
+    assert f"4 files in {output}" in stdout
     assert len(pictures(output)) == 4
     with Image.open(output / "contact-sheet.png") as sheet:
         assert sheet.width > 2 * contact_sheet.THUMBNAIL_WIDTH_PX
@@ -160,6 +169,9 @@ def test_kept_farm_takes_more_work_and_is_stopped(checkout: Checkout, cube: Path
         assert token not in stdout
         headers = {"email": quick_farm.EMAIL, "token": token}
         assert requests.get(f"{url}/renderapi/v1/info", headers=headers, timeout=60).ok
+        submit = next(line for line in stdout.splitlines() if "FILE.blend" in line)
+        frames = checkout.run_as_printed(submit.replace("FILE.blend", str(cube)))
+        assert len(pictures(frames)) == 10
         again, _stdout, stderr = checkout.run(cube, "--frames", "1")
         assert again == 1
         assert "--stop" in stderr
@@ -250,6 +262,11 @@ def test_a_long_animation_is_thinned_out_for_the_contact_sheet() -> None:
     frames = [Path(f"frame_{number:04}.png") for number in range(1, 1001)]
     chosen = contact_sheet.thinned(frames, 60)
     assert (len(chosen), chosen[0], chosen[-1]) == (60, frames[0], frames[-1])
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (4, 2), (10, 5), (24, 6), (25, 5)])
+def test_contact_sheet_is_about_square(count: int, columns: int) -> None:
+    assert contact_sheet.column_count(count) == columns
 
 
 def test_contact_sheet_leaves_out_what_does_not_open(tmp_path: Path) -> None:
