@@ -66,6 +66,6 @@ def test_what_is_over_stays_over() -> None:
     assert {pair.split()[0] for pair in CHUNKS} == set(ACTIVE_CHUNK)
 
 
-@pytest.mark.parametrize("event", set(ChunkEvent) - {ChunkEvent.START})
+@pytest.mark.parametrize("event", [e for e in ChunkEvent if e is not ChunkEvent.START])
 def test_end_of_a_chunk_moves_a_running_task(event: ChunkEvent) -> None:
     assert next_task(TaskState.RUNNING, FOLLOWS[event]) is not TaskState.RUNNING
