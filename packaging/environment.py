@@ -65,6 +65,12 @@ def install_more(python: Path, packages: Sequence[str], checkout: Path) -> None:
     _pip(python, ["install", "--quiet", *packages], checkout)
 
 
+def has_package(python: Path, name: str) -> bool:
+    """Whether the import package `name` is installed for `python`; it is not imported."""
+    script = f"import importlib.util, sys; sys.exit(importlib.util.find_spec({name!r}) is None)"
+    return _try([str(python), "-c", script])
+
+
 def _fingerprint(packages: Sequence[str], checkout: Path) -> str:
     deciding = [
         sys.version,

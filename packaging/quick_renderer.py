@@ -6,6 +6,7 @@ the sample scene, and to say which frames a project has.
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import environment
+import system_libraries
 
 from renderonline import engines
 from renderonline.frames import FrameSet
@@ -41,14 +43,16 @@ class Renderer:
     adapter: str
     executable: Path
     label: str
+    library_path: str | None = None  # LD_LIBRARY_PATH, where the system lacks something
 
     @property
-    def engine_entry(self) -> dict[str, str]:
+    def engine_entry(self) -> dict[str, object]:
         """Its entry in a node's RenderingEngines; "blender" is the engine that a new farm has."""
         return {
             "EngineId": "blender",
             "ExecutablePath": str(self.executable),
             "Adapter": self.adapter,
+            "Environment": _variables(self.library_path),
         }
 
     def make_sample(self, target: Path) -> None:
@@ -81,7 +85,7 @@ class Renderer:
         return FrameSet.between(int(found.group(1)), int(found.group(2)))
 
     def _run(self, arguments: Sequence[str]) -> str:
-        done = _output([str(self.executable), *arguments])
+        done = _output([str(self.executable), *arguments], self.library_path)
         if done.returncode != 0:
             last_lines = "\n".join((done.stdout + done.stderr).strip().splitlines()[-8:])
             raise RendererFailed(
@@ -133,7 +137,7 @@ def version_numbers(version: str) -> tuple[int, ...]:
 def _install_bpy(say: Callable[[str], None]) -> Renderer:
     """Blender as a Python package, installed into this environment if it is not there yet."""
     python = Path(sys.executable)
-    if _output([str(python), "-c", "import bpy"]).returncode != 0:
+    if not environment.has_package(python, "bpy"):
         if sys.version_info[:2] != BPY_PYTHON:
             raise RendererFailed(
                 "There is no Blender on this machine, and Blender as a Python package needs Python "
@@ -142,22 +146,46 @@ def _install_bpy(say: Callable[[str], None]) -> Renderer:
             )
         say("Installing Blender as a Python package (it takes about 900 MB) …")
         environment.install_more(python, ["--editable", ".[bpy]"], CHECKOUT)
-    loaded = _output([str(python), "-c", "import bpy; print(*bpy.app.version, sep=chr(46))"])
-    if loaded.returncode != 0:
-        why = (loaded.stderr.strip().splitlines() or ["it ended without a word"])[-1]
-        raise RendererFailed(
-            f"Blender as a Python package does not start: {why}\n"
-            "If a library (.so) is missing: on Debian and Ubuntu, the packages libgl1 libsm6 libxi6 "
-            "libxrender1 libxfixes3 libxkbcommon0 libxxf86vm1 bring what it needs."
-        )
-    return Renderer("bpy", python, f"Blender {loaded.stdout.split()[-1]} (the Python package bpy)")
+    return _loaded(python, say)
 
 
-def _output(argv: Sequence[str]) -> subprocess.CompletedProcess[str]:
+def _loaded(python: Path, say: Callable[[str], None]) -> Renderer:
+    """The installed `bpy`, with the system libraries that it lacks here. Raises RendererFailed."""
+    folder = python.parent.parent / "system-libraries"
+    library_path = system_libraries.search_path(folder)
+    done = _import_bpy(python, library_path)
+    if ".so" in done.stderr and library_path is None and system_libraries.can_fetch():
+        say("It needs libraries that this system lacks; fetching them into .venv …")
+        try:
+            system_libraries.fetch(folder)
+        except system_libraries.LibrariesFailed as error:
+            raise RendererFailed(str(error)) from None
+        library_path = system_libraries.search_path(folder)
+        done = _import_bpy(python, library_path)
+    if done.returncode != 0:
+        why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]
+        raise RendererFailed(f"Blender as a Python package does not start: {why}")
+    label = f"Blender {done.stdout.split()[-1]} (the Python package bpy)"
+    return Renderer("bpy", python, label, library_path)
+
+
+def _import_bpy(python: Path, library_path: str | None) -> subprocess.CompletedProcess[str]:
+    script = "import bpy; print(*bpy.app.version, sep=chr(46))"
+    return _output([str(python), "-c", script], library_path)
+
+
+def _variables(library_path: str | None) -> dict[str, str]:
+    return {} if library_path is None else {"LD_LIBRARY_PATH": library_path}
+
+
+def _output(
+    argv: Sequence[str], library_path: str | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run to the end, nothing shown. Raises RendererFailed if it cannot start or does not end."""
     try:
         return subprocess.run(
             argv,
+            env={**os.environ, **_variables(library_path)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
