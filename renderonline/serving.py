@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -85,12 +86,42 @@ def reply(message: wire.Message, status: int = 200) -> bottle.HTTPResponse:
     )
 
 
+def body_length() -> int | None:
+    """The request's Content-Length in bytes; None for a chunked body. Raises HttpError 400.
+
+    cheroot lets a negative length through, and would read until the connection ends.
+    """
+    text = bottle.request.environ.get("CONTENT_LENGTH") or ""
+    if not text:
+        return None
+    if not text.isascii() or not text.isdigit():
+        raise HttpError(400, "bad_request", "The request's Content-Length is not a length.")
+    return int(text)
+
+
 def small_body() -> bytes:
-    """The request's body, for JSON. Raises HttpError 413 above SMALL_BODY_BYTES."""
-    body: bytes = bottle.request.environ["wsgi.input"].read(SMALL_BODY_BYTES + 1)
+    """The request's body, for JSON. Raises HttpError: 413 above SMALL_BODY_BYTES, 400 if cut off."""
+    body_length()
+    try:
+        body = read_body(bottle.request.environ["wsgi.input"], SMALL_BODY_BYTES + 1)
+    except OSError:
+        raise HttpError(400, "bad_request", "The body broke off. Send it again.") from None
     if len(body) > SMALL_BODY_BYTES:
         raise HttpError(413, "too_large", f"The body is larger than {SMALL_BODY_BYTES} bytes.")
     return body
+
+
+def read_body(stream: Any, size_bytes: int) -> bytes:
+    """At most so many bytes off a request's body; fewer only at its end.
+
+    Raises OSError when the connection breaks off, or what comes is no body (cheroot says that of
+    chunks by a ValueError).
+    """
+    try:
+        block: bytes = stream.read(size_bytes)
+    except ValueError as error:
+        raise OSError(str(error)) from None
+    return block
 
 
 class Server:
@@ -193,7 +224,13 @@ def _cheroot(
             )
             return secured, {"wsgi.url_scheme": "https", "HTTPS": "on"}
 
-    server = CherootServer(
+    class LoggingServer(CherootServer):
+        def error_log(
+            self, msg: str = "", level: int = logging.INFO, traceback: bool = False
+        ) -> None:
+            _log_cheroot(msg, level, traceback)
+
+    server = LoggingServer(
         (host, port), app, numthreads=THREADS * 2, timeout=20, shutdown_timeout=1
     )
     server.max_request_body_size = max_body_bytes
@@ -202,3 +239,15 @@ def _cheroot(
     )
     server.prepare()
     return server
+
+
+def _log_cheroot(message: str, level: int, traceback: bool) -> None:
+    """Takes what cheroot would print, inside the `except` that it prints it from.
+
+    An OSError there is a connection that broke, which is no mistake of ours: our app's own do not
+    get so far.
+    """
+    if isinstance(sys.exception(), OSError):
+        log.info("a connection broke off: %s", message)
+    else:
+        log.log(level, "%s", message, exc_info=traceback)

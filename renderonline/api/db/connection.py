@@ -35,12 +35,19 @@ CONNECTIONS = 64
 TRIES = 8
 """How often a write is tried that another writer got in the way of."""
 
+# MySQL: 1021 disk full, 1114 table full. SQLite says it in words.
+_MYSQL_FULL = {1021, 1114}
+
 # MySQL: 1205 lock wait timeout, 1213 deadlock. The server has rolled back; trying again is right.
 _MYSQL_RETRY = {1205, 1213}
 
 
 class DatabaseError(Exception):
     """The database cannot be used just now. Its text is a sentence without a secret."""
+
+
+class DatabaseFull(DatabaseError):
+    """There is no room left on the database's disk; nothing was written."""
 
 
 class Stale(Exception):
@@ -73,6 +80,11 @@ class _Sqlite(PooledSqliteDatabase):  # type: ignore[misc]
         "UTC": "TEXT",
         "FOLDED": "TEXT COLLATE NOCASE",
     }
+
+    def rollback(self) -> None:
+        """On a full disk SQLite has rolled back by itself, and refuses to do it again."""
+        if self.connection().in_transaction:
+            super().rollback()
 
 
 class _MySql(ReconnectMixin, PooledMySQLDatabase):  # type: ignore[misc]
@@ -226,4 +238,6 @@ def _may_succeed_again(error: Exception) -> bool:
 
 def _translated(error: Exception) -> DatabaseError:
     text = str(error.args[-1] if error.args else error)
-    return DatabaseError(f"The database says: {text}")
+    code = error.args[0] if error.args else None
+    kind = DatabaseFull if code in _MYSQL_FULL or "disk is full" in text else DatabaseError
+    return kind(f"The database says: {text}")

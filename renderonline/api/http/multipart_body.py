@@ -12,6 +12,7 @@ from typing import Any, BinaryIO
 
 import multipart
 
+from renderonline import serving
 from renderonline.api.services.enqueue import Upload
 
 READ_BYTES = 256 * 1024
@@ -46,7 +47,9 @@ def receive(
         ):
             left = length
             while not parser.closed:
-                block = stream.read(READ_BYTES if left is None else min(READ_BYTES, left))
+                block = serving.read_body(
+                    stream, READ_BYTES if left is None else min(READ_BYTES, left)
+                )
                 if left is not None:
                     left -= len(block)
                 for event in parser.parse(block):

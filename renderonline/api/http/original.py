@@ -55,13 +55,15 @@ def _enqueue(ctx: Context) -> Any:
         upload = multipart_body.receive(
             bottle.request.environ["wsgi.input"],
             bottle.request.headers.get("Content-Type", ""),
-            _length(),
+            serving.body_length(),
             target,
             ctx.settings.upload_limit_bytes,
         )
         task_id = enqueue.enqueue(ctx, user, upload)
     except (Refused, multipart_body.BadBody) as error:
         return serving.reply(failure(str(error)), error.status)
+    except serving.HttpError as error:
+        return serving.reply(failure(error.body.error_message), error.status)
     except OSError as error:
         if is_disk_full(error):
             return serving.reply(failure("The server's disk is full. Nothing was kept."), 507)
@@ -126,9 +128,3 @@ def _on_task(ctx: Context, failure: Failure, act: Callable[[User, int], Any]) ->
         return serving.reply(failure(error.body.error_message), error.status)
     except Refused as error:
         return serving.reply(failure(error.message), error.status)
-
-
-def _length() -> int | None:
-    """Content-Length; None for a chunked body, which the server has taken apart for us."""
-    text = bottle.request.environ.get("CONTENT_LENGTH") or ""
-    return int(text) if text.isascii() and text.isdigit() else None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from renderonline import wire
 from renderonline.api.db import catalog, tasks
-from renderonline.api.db.connection import Transaction
+from renderonline.api.db.connection import DatabaseFull, Transaction
 from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import ArgType, Engine, User
 from renderonline.api.domain.names import BadName, usable_name
@@ -59,17 +61,6 @@ def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest
     folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
     project = folder / name
     command = commands.build(engine, values, argtypes, project)
-    assert upload.file is not None
-    try:
-        ctx.folders.create(folder, upload.file, name)
-    except DiskFull:
-        raise Refused(507, "disk_full", "The server's disk is full.") from None
-    except OSError as error:
-        raise Refused(
-            507,
-            "storage",
-            f"The server cannot write the project into {folder.parent}: {error.strerror}.",
-        ) from None
     render = {
         "file_name": name,
         "file_path": str(project),
@@ -77,20 +68,45 @@ def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest
         "arguments": command.arguments,
         "engine_id": engine.engine_id,
     }
+    assert upload.file is not None
+    _store(ctx, folder, upload.file, name)
+    add = partial(tasks.add, user.user_id, whole_seconds(moment), render, command.frames)
+    return _commit(ctx, user, folder, add)
+
+
+def _store(ctx: Context, folder: Path, file: Path, name: str) -> None:
+    """Move the upload into its task's folder. Raises Refused 507, having left nothing behind."""
+    try:
+        ctx.folders.create(folder, file, name)
+    except DiskFull:
+        raise _full() from None
+    except OSError as error:
+        raise Refused(
+            507,
+            "storage",
+            f"The server cannot write the project into {folder.parent}: {error.strerror}.",
+        ) from None
+
+
+def _commit(ctx: Context, user: User, folder: Path, add: Callable[[], int]) -> int:
+    """Write the rows that `add` writes; if that fails, `folder` goes. Raises Refused 403, 507."""
 
     def write(tx: Transaction) -> int:
         tasks.lock_user(user.user_id)
         _within_limit(user)
-        task_id = tasks.add(user.user_id, whole_seconds(moment), render, command.frames)
-        tx.after_commit(lambda: ctx.folders.settle(folder))
         tx.after_commit(ctx.wake)
-        return task_id
+        return add()
 
     try:
-        return ctx.database.transact(write)
+        task_id = ctx.database.transact(write)
+    except DatabaseFull:
+        ctx.folders.discard(folder)
+        raise _full() from None
     except BaseException:
         ctx.folders.discard(folder)
         raise
+    ctx.folders.settle(folder)
+    return task_id
 
 
 def _check_limit(ctx: Context, user: User) -> None:
@@ -133,6 +149,10 @@ def _engine(
             return engine, argtypes
     takes = ", ".join(sorted({engine.extension for engine in engines})) or "none"
     raise _bad(f"No engine takes {suffix or 'a file without extension'}. This farm takes: {takes}.")
+
+
+def _full() -> Refused:
+    return Refused(507, "disk_full", "The server's disk is full. Nothing was kept.")
 
 
 def _bad(message: str) -> Refused:
