@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import bottle
 
-from renderonline import security
-from renderonline.api.db import tasks
 from renderonline.api.domain.model import Chunk, User
 from renderonline.api.services import accounts
-from renderonline.api.services.context import Context
+from renderonline.api.services.context import Context, Refused
 from renderonline.serving import HttpError
 
 
@@ -36,18 +34,12 @@ def user(ctx: Context) -> User:
 
 
 def attempt(ctx: Context, attempt_id: int) -> Chunk | None:
-    """The attempt that a node reports on, None if it is gone; HttpError 401 if it is not theirs.
-
-    The key was made for this attempt, sent with its start, and opens nothing else.
-    """
-    with ctx.database.reading():
-        chunk = tasks.chunk(attempt_id)
-    if chunk is None:
-        return None
-    key = bottle.request.headers.get("X-Attempt-Key") or ""
-    if not chunk.key_hash or not security.matches(_text(key), chunk.key_hash):
-        raise HttpError(401, "unauthorized", "This report does not carry the attempt's key.")
-    return chunk
+    """The attempt that a node reports on, None if it is gone; HttpError 401 if it is not theirs."""
+    key = _text(bottle.request.headers.get("X-Attempt-Key"))
+    try:
+        return accounts.attempt(ctx, attempt_id, key)
+    except Refused as error:
+        raise HttpError(error.status, error.code, error.message) from None
 
 
 def _text(header: str | None) -> str:

@@ -1,11 +1,11 @@
-"""Who a user is, by email and token."""
+"""Who a user is, by email and token, and whose report a node's is, by the attempt's key."""
 
 from __future__ import annotations
 
 from renderonline import security
-from renderonline.api.db import catalog
-from renderonline.api.domain.model import User
-from renderonline.api.services.context import Context
+from renderonline.api.db import catalog, tasks
+from renderonline.api.domain.model import Chunk, User
+from renderonline.api.services.context import Context, Refused
 
 MAX_CREDENTIAL_CHARS = 1000
 
@@ -29,3 +29,17 @@ def authenticate(ctx: Context, email: str, token: str) -> User | None:
     if verbatim and security.same(token, verbatim):
         known = True
     return user if known and user.is_active else None
+
+
+def attempt(ctx: Context, attempt_id: int, key: str) -> Chunk | None:
+    """The attempt whose key this is; None if it is gone. Raises Refused 401 for another key.
+
+    The key was made for this attempt, sent with its start, and opens nothing else.
+    """
+    with ctx.database.reading():
+        chunk = tasks.chunk(attempt_id)
+    if chunk is None:
+        return None
+    if not chunk.key_hash or not security.matches(key, chunk.key_hash):
+        raise Refused(401, "unauthorized", "This report does not carry the attempt's key.")
+    return chunk
