@@ -51,7 +51,9 @@ class Api:
         self._loops = Loops()
         self._background = Background(STARTERS, "start")
         self._visitors = Background(VISITORS, "visit")
-        fleet, hpc = Fleet(settings.poll_seconds), HpcClient()
+        # A node does not know yet whom to trust over TLS; it is asked instead.
+        takes_reports = settings.certificate is None or settings.public_url is not None
+        fleet, hpc = Fleet(settings.poll_seconds, takes_reports, clock), HpcClient()
         self.ctx = Context(
             database=self.database,
             folders=TaskFolders(settings.data_path),
@@ -74,8 +76,7 @@ class Api:
             settings.certificate,
             max_body_bytes=settings.upload_limit_bytes + BODY_OVERHEAD_BYTES,
         )
-        # A node does not know yet whom to trust over TLS; it is asked instead.
-        reports_to = settings.public_url or (None if settings.certificate else self.url)
+        reports_to = (settings.public_url or self.url) if takes_reports else None
         self._dispatcher = Dispatcher(self.ctx, fleet, hpc, self._background.pool, reports_to)
         self._watch = Watch(self.ctx, fleet, hpc, self._visitors.pool)
 

@@ -12,10 +12,16 @@ from dataclasses import dataclass, field
 
 from renderonline.api.domain.model import Machine
 from renderonline.api.domain.planner import Idle
+from renderonline.lifecycle import Clock
 from renderonline.wire import HpcStatus
 
 FIRST_RETRY_S = 1.0
 """First pause before an unreachable machine is asked again; doubled up to the poll's interval."""
+
+
+WORKING_POLL_S = 1.0
+"""Longest pause before a machine is asked again that renders and does not report by itself: the
+original's, and ours while it cannot know whom to trust at the other end of TLS."""
 
 
 @dataclass(slots=True)
@@ -26,6 +32,7 @@ class View:
     engine_ids: frozenset[str] = frozenset()
     reachable: bool | None = None  # None: never asked
     busy: bool = True
+    reports: bool = False  # tells us by itself how a render goes
     next_visit: float = 0.0
     unreachable_since: float | None = None
     failures: int = 0
@@ -37,8 +44,11 @@ class View:
 class Fleet:
     """All machines of the farm."""
 
-    def __init__(self, poll_s: float) -> None:
+    def __init__(self, poll_s: float, takes_reports: bool, clock: Clock) -> None:
+        """`takes_reports`: machines of ours are told where to send them."""
         self._poll_s = poll_s
+        self._takes_reports = takes_reports
+        self._clock = clock
         self._views: dict[int, View] = {}
         self._lock = threading.Lock()
 
@@ -76,8 +86,13 @@ class Fleet:
                 view.next_visit = now
                 return False
             view.busy = bool(status.task and status.task.is_running)
-            view.next_visit = now + self._poll_s
+            view.reports = self._takes_reports and status.protocol is not None
+            view.next_visit = now + self._pause_s(view)
             return True
+
+    def _pause_s(self, view: View) -> float:
+        asks_often = view.busy and not view.reports
+        return min(self._poll_s, WORKING_POLL_S) if asks_often else self._poll_s
 
     def unanswered(self, machine_id: int, now: float) -> float:
         """A visit's bad end. For how many seconds the machine has been unreachable."""
@@ -109,6 +124,8 @@ class Fleet:
             if view := self._views.get(machine_id):
                 view.generation += 1
                 view.busy = busy
+                soon = self._clock.monotonic() + self._pause_s(view)
+                view.next_visit = min(view.next_visit, soon)
 
     def idle(self) -> list[Idle]:
         """The machines that could start something, in the order of their ids."""
