@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from cli.certificates import make_certificate
+from support.original_node import OriginalNode, original_node
 
 from renderonline.api.app import open_database
 from renderonline.api.db.connection import Database
 from renderonline.config import ApiSettings
 
+from .control import Control
 from .house import House, running_house
 
 OpenDatabase = Callable[[], Database]
@@ -59,3 +61,25 @@ def secure_house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     certificate = make_certificate(folder / "tls", "127.0.0.1")
     with running_house(folder, certificate) as running:
         yield running
+
+
+@pytest.fixture
+def control(settings: ApiSettings) -> Iterator[Control]:
+    """A scheduler in the test's hand, over an empty farm; once on each kind of database."""
+    running = Control(settings)
+    yield running
+    running.close()
+
+
+@pytest.fixture
+def machine() -> Iterator[OriginalNode]:
+    """A machine of the original's that has the engine `any`."""
+    with original_node(["any"]) as node:
+        yield node
+
+
+@pytest.fixture
+def other() -> Iterator[OriginalNode]:
+    """Another one."""
+    with original_node(["any"]) as node:
+        yield node

@@ -12,6 +12,7 @@ from typing import Any
 import peewee
 
 from renderonline.api.db import rows, tables
+from renderonline.api.db.connection import is_mysql
 from renderonline.api.domain import model
 
 KINDS: dict[str, type[tables.Table]] = {
@@ -73,6 +74,12 @@ def argtypes() -> list[model.ArgType]:
 def machine(machine_id: int) -> model.Machine | None:
     row = tables.Machine.get_or_none(tables.Machine.machine_id == machine_id)
     return None if row is None else rows.machine(row)
+
+
+def lock_machine(machine_id: int) -> None:
+    """Make two claims of one machine wait for each other; see `tasks.lock_user`."""
+    query = tables.Machine.select().where(tables.Machine.machine_id == machine_id)
+    list(query.for_update() if is_mysql() else query)
 
 
 def machines() -> list[model.Machine]:

@@ -167,6 +167,15 @@ def chunk(attempt_id: int) -> model.Chunk | None:
     return None if row is None else rows.chunk(row)
 
 
+def latest_chunk(task_id: int, machine_id: int) -> model.Chunk | None:
+    """The task's last attempt on this machine."""
+    query = tables.Chunk.select().where(
+        tables.Chunk.task_id == task_id, tables.Chunk.machine_id == machine_id
+    )
+    row = query.order_by(tables.Chunk.attempt_id.desc()).first()
+    return None if row is None else rows.chunk(row)
+
+
 def chunks(task_ids: Sequence[int]) -> dict[int, list[model.Chunk]]:
     """The chunks of each task, oldest first."""
     found: dict[int, list[model.Chunk]] = {task_id: [] for task_id in task_ids}

@@ -71,6 +71,8 @@ class Dispatcher:
     def _dispatch(self, assignment: Assignment) -> bool:
         claim = states.claim(self._ctx, assignment)
         if claim is None:
+            # Perhaps another api process has the machine now: it is asked before it is offered more.
+            self._fleet.look_again(assignment.machine_id, self._ctx.clock.monotonic())
             return False
         self._fleet.set_busy(assignment.machine_id, True)
         self._pool.submit(self._start, claim)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from renderonline import security
-from renderonline.api.db import tasks
+from renderonline.api.db import catalog, tasks
 from renderonline.api.db.connection import Stale, Transaction
 from renderonline.api.domain.model import Chunk, Job, Outcome, Task
 from renderonline.api.domain.planner import Assignment
@@ -41,12 +41,19 @@ class Claim:
 
 
 def claim(ctx: Context, assignment: Assignment) -> Claim | None:
-    """Give a task to a machine; None if it is not there to be had any more."""
+    """Give a task to a machine; None if either is not there to be had any more.
+
+    A machine holds one chunk. Another api process may have given it one since it was last asked,
+    and an original node forgets how a render ended as soon as it starts the next.
+    """
     key = security.new_key()
     now = ctx.clock.now()
     start_time = whole_seconds(ctx.local_now())
 
     def write(_tx: Transaction) -> Claim | None:
+        catalog.lock_machine(assignment.machine_id)
+        if tasks.active_chunks(machine_id=assignment.machine_id):
+            return None
         job = tasks.job(assignment.task_id)
         if job is None or job.task.version != assignment.version:
             return None

@@ -6,6 +6,7 @@ Each machine is asked in a thread of its own from a pool, so a dead one costs no
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence, Set
 from concurrent.futures import Executor
 from datetime import datetime
 
@@ -39,9 +40,19 @@ class Watch:
         """Send somebody to each machine that is due. Returns at once."""
         with self._ctx.database.reading():
             machines = catalog.machines()
+            chunks = tasks.active_chunks()
         self._fleet.refresh(machines)
+        self._lose_orphans(chunks, {machine.machine_id for machine in machines})
         for machine, generation in self._fleet.begin_visits(self._ctx.clock.monotonic()):
             self._pool.submit(self._visit, machine, generation)
+
+    def _lose_orphans(self, chunks: Sequence[Chunk], machine_ids: Set[int]) -> None:
+        """A machine that was removed from the farm is asked no more, so nothing else would end these."""
+        for chunk in chunks:
+            if chunk.machine_id not in machine_ids:
+                message = "Its machine was removed from the farm."
+                outcome = Outcome(False, cause=Cause.LOST, message=message)
+                states.end(self._ctx, chunk.attempt_id, ChunkEvent.LOSE, outcome)
 
     def _visit(self, machine: Machine, generation: int) -> None:
         """In the pool: ask one machine, settle what it says, let it have work."""
@@ -61,7 +72,7 @@ class Watch:
             self._ctx.wake()
 
     def _settle(self, machine: Machine, status: HpcStatus, asked_at: datetime) -> None:
-        self._stop_forgotten(status)
+        self._stop_forgotten(machine, status)
         for chunk in self._chunks(machine):
             seen = observe(chunk, status, asked_at)
             if seen.event is ChunkEvent.START:
@@ -73,12 +84,17 @@ class Watch:
                     self._ctx, chunk.attempt_id, seen.progress.progress, seen.progress.frames_done
                 )
 
-    def _stop_forgotten(self, status: HpcStatus) -> None:
-        """A machine that was away while its task was cancelled still renders it."""
-        if status.task is None or not status.task.is_running or status.task.attempt_id is None:
+    def _stop_forgotten(self, machine: Machine, status: HpcStatus) -> None:
+        """A machine that was away while its task was cancelled, or given to another, renders on."""
+        task = status.task
+        if task is None or not task.is_running:
             return
         with self._ctx.database.reading():
-            chunk = tasks.chunk(status.task.attempt_id)
+            chunk = (
+                tasks.latest_chunk(task.task_id, machine.machine_id)
+                if task.attempt_id is None
+                else tasks.chunk(task.attempt_id)
+            )
         if chunk is not None and chunk.state not in ACTIVE_CHUNK:
             reason = chunk.message or "The attempt is over."
             self._ctx.background(self._ctx.stop_render, chunk, reason)
