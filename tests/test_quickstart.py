@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,19 +84,29 @@ class Checkout:
 
     def processes(self) -> list[str]:
         """The command lines of all that runs and has to do with this copy."""
-        found = []
-        for process in psutil.process_iter(["cmdline"]):
-            line = " ".join(process.info["cmdline"] or [])
-            if str(self.root) in line:
-                found.append(line)
-        return found
+        return [" ".join(process.info["cmdline"]) for process in self._running()]
+
+    def end_all(self) -> None:
+        """End what a failed test has left running."""
+        for process in self._running():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def _running(self) -> list[psutil.Process]:
+        return [
+            process
+            for process in psutil.process_iter(["cmdline"])
+            if str(self.root) in " ".join(process.info["cmdline"] or [])
+        ]
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Checkout:
+def checkout(tmp_path: Path) -> Iterator[Checkout]:
     root = tmp_path / "a checkout"  # a space, as in many people's folders
     shutil.copytree(ROOT, root, ignore=LEFT_OUT)
-    return Checkout(root)
+    copy = Checkout(root)
+    yield copy
+    copy.end_all()
 
 
 def pictures(folder: Path) -> set[bytes]:
