@@ -147,6 +147,13 @@ class Server:
             else:
                 self._server = _cheroot(app, host, port, certificate, max_body_bytes)
                 self.port = int(self._server.bind_addr[1])
+        except ssl.SSLError as error:
+            raise OSError(
+                f"The `Certificate` cannot be used ({error.reason or error}): it takes the paths "
+                "of two PEM files, the chain and the private key that belongs to it."
+            ) from None
+        except ValueError:  # waitress's, of a name that nothing resolves
+            raise OSError(f"There is no address {host}:{port}. Set another `Host`.") from None
         except OSError as error:
             raise OSError(
                 f"Cannot listen on {host}:{port}: {error.strerror or error}. Is another program "

@@ -217,6 +217,7 @@ ENQUEUES: dict[str, Body] = {
     "empty": Body(GOOD.content_type, b""),
     "not multipart": Body("application/json", b'{"EngineId":"0"}'),
     "no content type": Body("", GOOD.content),
+    "content type not UTF-8": Body("multipart/form-data; boundary=\xff", GOOD.content),
     "no boundary": Body("multipart/form-data", GOOD.content),
     "another boundary": Body('multipart/form-data; boundary="x"', GOOD.content),
     "not parts at all": Body(GOOD.content_type, b"scene"),

@@ -15,8 +15,7 @@ from renderonline.serving import HttpError
 
 def known_user(ctx: Context) -> User | None:
     """The user whose `email` and `token` headers the request carries, or None."""
-    headers = bottle.request.headers
-    return accounts.authenticate(ctx, _text(headers.get("email")), _text(headers.get("token")))
+    return accounts.authenticate(ctx, _header("email"), _header("token"))
 
 
 def user(ctx: Context) -> User:
@@ -35,18 +34,21 @@ def user(ctx: Context) -> User:
 
 def attempt(ctx: Context, attempt_id: int) -> Chunk | None:
     """The attempt that a node reports on, None if it is gone; HttpError 401 if it is not theirs."""
-    key = _text(bottle.request.headers.get("X-Attempt-Key"))
     try:
-        return accounts.attempt(ctx, attempt_id, key)
+        return accounts.attempt(ctx, attempt_id, _header("X-Attempt-Key"))
     except Refused as error:
         raise HttpError(error.status, error.code, error.message) from None
 
 
-def _text(header: str | None) -> str:
-    """A header's text. WSGI hands the bytes over as Latin-1; clients mean UTF-8."""
-    if not header:
-        return ""
+def _header(name: str) -> str:
+    """A header's text; empty if there is none.
+
+    WSGI hands the bytes over as Latin-1; most clients mean UTF-8, some Latin-1. bottle's own view
+    of the headers raises where it is not UTF-8.
+    """
+    key = f"HTTP_{name.upper().replace('-', '_')}"
+    text: str = bottle.request.environ.get(key, "")
     try:
-        return header.encode("latin-1").decode("utf-8")
-    except (UnicodeEncodeError, UnicodeDecodeError):
-        return header.encode("utf-8", "replace").decode("utf-8")
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text

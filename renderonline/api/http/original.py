@@ -54,7 +54,7 @@ def _enqueue(ctx: Context) -> Any:
     try:
         upload = multipart_body.receive(
             bottle.request.environ["wsgi.input"],
-            bottle.request.headers.get("Content-Type", ""),
+            bottle.request.environ.get("CONTENT_TYPE", ""),
             serving.body_length(),
             target,
             ctx.settings.upload_limit_bytes,
