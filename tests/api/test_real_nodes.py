@@ -114,11 +114,7 @@ def test_lost_render_ends_too_late(
         second = wait_for_render(house, task_id, but=(first,))
         wait_for_attempts(house, task_id, "lost", "running")
         first.let_go()
-        wait_until(lambda: "has given this attempt away" in said(node), "the node has heard it")
+        wait_until(lambda: "attempt 1 is stopped" in node.stderr, "its node has heard so")
         assert attempts(house, task_id) == ["lost", "running"]
         second.let_go()
         wait_for_attempts(house, task_id, "lost", "succeeded")
-
-
-def said(node: Service) -> str:
-    return node.stderr

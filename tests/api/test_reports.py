@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from support.original_node import OriginalNode
+from support.original_node import OriginalNode, original_node
 from support.waiting import wait_until
 
 from .house import House
@@ -17,13 +17,20 @@ SUCCESS = {"Type": "ended", "IsSuccess": True, "ExitCode": 0}
 FAILURE = {"Type": "ended", "IsSuccess": False, "ExitCode": 1, "Cause": "scene", "Message": "No."}
 
 
+@pytest.fixture(scope="module")
+def only_machine(house: House) -> Iterator[OriginalNode]:
+    with original_node(["any"]) as node:
+        add_machine(house, node.port)
+        yield node
+
+
 @pytest.fixture
-def machine(house: House, other_machine: OriginalNode) -> Iterator[OriginalNode]:
-    """The house's only machine. It renders under its test's orders, who also reports for it."""
-    other_machine.engine_ids = ["any"]
-    add_machine(house, other_machine.port)
-    yield other_machine
-    house.rows("DELETE FROM machines")
+def machine(house: House, only_machine: OriginalNode) -> Iterator[OriginalNode]:
+    """The house's only machine, idle. What it renders ends with the test."""
+    yield only_machine
+    only_machine.finish()
+    active = "SELECT * FROM chunks WHERE state IN ('assigned', 'running')"
+    wait_until(lambda: not house.rows(active), "nothing runs any more")
 
 
 def running_task(house: House, machine: OriginalNode) -> tuple[int, dict[str, Any]]:
@@ -91,7 +98,6 @@ def test_report_with_a_wrong_key(house: House, machine: OriginalNode, key: str) 
     assert answer.status_code == 401
     assert answer.json()["Error"] == "unauthorized"
     assert house.snapshot() == before
-    machine.finish()
 
 
 def test_key_opens_its_own_attempt_only(house: House, machine: OriginalNode) -> None:
@@ -102,7 +108,6 @@ def test_key_opens_its_own_attempt_only(house: House, machine: OriginalNode) -> 
     assert report(house, second, 1, SUCCESS, key=first["reportkey"]).status_code == 401
     assert report(house, first, 1, SUCCESS, key=second["reportkey"]).status_code == 401
     assert state(house, task_id) == "running"
-    machine.finish()
 
 
 def test_repeated_report(house: House, machine: OriginalNode) -> None:
@@ -129,14 +134,13 @@ def test_repeated_report(house: House, machine: OriginalNode) -> None:
 def test_progress_never_goes_back(house: House, machine: OriginalNode) -> None:
     task_id, start = running_task(house, machine)
     for sequence, progress in ((1, 0.5), (2, 0.25), (3, -1e300), (4, None)):
-        event = {"Type": "progress", "Progress": progress, "FramesDone": sequence == 1}
+        event = {"Type": "progress", "Progress": progress, "FramesDone": int(sequence == 1)}
         assert accepted(report(house, start, sequence, event))
         task = house.get(f"tasks/{task_id}")["Task"]
         assert (task["Progress"], task["FramesDone"]) == (0.5, 1)
     asked = machine.status_requests
     wait_until(lambda: machine.status_requests > asked + 1, "the machine's own status has come")
     assert house.get(f"tasks/{task_id}")["Task"]["Progress"] == 0.5
-    machine.finish()
 
 
 def test_log_stayed_quiet(house: House) -> None:
