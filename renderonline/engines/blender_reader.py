@@ -31,6 +31,7 @@ MAX_NOTICES = 20
 """Notices passed on per attempt; a broken project can miss thousands of files."""
 
 _NUMBERS = re.compile(r"-?\d+")
+_EXTENSION = re.compile(r"\.[A-Za-z]\w*$")  # begins with a letter: in `shot.0007` a frame follows
 
 
 class BlenderReader:
@@ -159,10 +160,12 @@ class BlenderReader:
 def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
     """The frame a file belongs to: by its name if that holds an owed number, else the current one.
 
-    The last number in the name counts, with and without a hyphen before it (`shot-0005.png` is
-    frame 5, `shot_-0005.png` may be frame -5). None where nothing tells.
+    The last number before the extension (`.jp2` is no frame 2) counts, with and without a hyphen
+    before it (`shot-0005.png` is frame 5, `shot_-0005.png` may be frame -5). None where nothing
+    tells.
     """
-    numbers = [int(text) for text in reversed(_NUMBERS.findall(name))]
+    stem = _EXTENSION.sub("", name)
+    numbers = [int(text) for text in reversed(_NUMBERS.findall(stem))]
     candidates = [number for text in numbers for number in dict.fromkeys((text, abs(text)))]
     named = next((number for number in candidates if number in owed), None)
     if named is not None:

@@ -50,6 +50,8 @@ def test_reads(line: str, said: object) -> None:
         ("shot-0012.png", "1-20", None, 12),
         ("shot_-0003.png", "-5--1", None, -3),
         ("v002_0007_L.png", "7", None, 7),
+        ("frame_0001.jp2", "1-2", 1, 1),
+        ("frame.0001", "1-2", None, 1),
         ("beauty.png", "7", 7, 7),
         ("frame_0012.png", "", None, 12),
         ("frame_0012.png", "", 5, 5),

@@ -64,6 +64,13 @@ def test_settings_after_the_action_take_effect(renderer: Renderer, run: Run, cub
     assert names(attempt.files) == ["frame_0001.jpg"]
 
 
+def test_a_digit_in_the_extension_is_no_frame(renderer: Renderer, run: Run, cube: Path) -> None:
+    attempt = run(renderer, ["-b", str(cube), "-F", "jp2", "-s", "1", "-e", "2", "-a"])
+    assert attempt.verdict.is_success, attempt.verdict.message
+    assert names(attempt.files) == ["frame_0001.jp2", "frame_0002.jp2"]
+    assert [event.frame for event in attempt.of(FrameSaved)] == [1, 2]
+
+
 def test_a_given_range_is_whole_whatever_step_the_scene_has(
     renderer: Renderer, run: Run, special: Path
 ) -> None:
