@@ -60,7 +60,6 @@ def accepted(answer: requests.Response) -> bool:
 def test_report_ends_its_task(house: House, machine: OriginalNode) -> None:
     """The others show that reports change nothing; this one, that they could."""
     task_id, start = running_task(house, machine)
-    machine.finish()
     assert accepted(report(house, start, 1, SUCCESS))
     assert state(house, task_id) == "succeeded"
 
@@ -77,7 +76,6 @@ def test_late_report_of_a_lost_attempt(
     assert house.snapshot() == before
     second = machine.starts[-1]
     assert second["attemptid"] != first["attemptid"]
-    machine.finish()
     assert accepted(report(house, second, 1, SUCCESS))
     wait_for_attempts(house, task_id, "lost", "succeeded")
 
@@ -121,7 +119,6 @@ def test_repeated_report(house: House, machine: OriginalNode) -> None:
         more = {"Type": "progress", "Progress": 0.9, "FramesDone": 2}
         assert accepted(report(house, start, sequence, more, FAILURE))
         assert house.snapshot() == before
-    machine.finish()
     assert accepted(report(house, start, 8, SUCCESS))
     ended = house.snapshot()
     assert accepted(report(house, start, 8, SUCCESS)), "said again, since the answer was lost"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from renderonline.api.services.watch import LOST_AFTER_POLLS
 from renderonline.config import ApiSettings, parse
 
 from .control import POLL_S, Control, started
-from .house import FRAMES, House, Person, fill, running_house
+from .house import FRAMES, House, fill, running_house
 
 
 @pytest.fixture
@@ -424,21 +423,7 @@ def test_end_that_is_reported_is_noticed_at_once(slow_house: House, machine: Ori
     wait_until(lambda: started(machine) == [first, second], "the second runs without a poll")
 
 
-# --------------------------------------------------------------------------- 8
-
-
-class CountingNode(OriginalNode):
-    """Remembers which starts it has taken."""
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.taken: list[int] = []
-
-    def _start(self, body: bytes) -> Answer:
-        status, said = super()._start(body)
-        if status == 200:
-            self.taken.append(int(self.starts[-1]["taskid"]))
-        return status, said
+# --------------------------------------------------------------------------- 8, and test_two_apis
 
 
 def test_machine_that_another_api_has_given_a_task_is_left_alone(
@@ -457,59 +442,6 @@ def test_machine_that_another_api_has_given_a_task_is_left_alone(
     second_api.turn(1)
     assert control.attempts(first) == ["succeeded"]
     assert started(machine) == [first, second]
-
-
-def test_two_apis_start_each_task_once(connection_string: str, tmp_path: Path) -> None:
-    """Over one database, with two machines and six tasks."""
-    with ExitStack() as stack:
-        nodes = [CountingNode(["any"]) for _ in range(2)]
-        for node in nodes:
-            node.up()
-            stack.callback(node.down)
-        apis, artist = two_apis(connection_string, tmp_path, nodes)
-        stack.callback(end_all, [house.service for house in apis])
-        ids = [apis[number % 2].task(person=artist) for number in range(6)]
-        done = threading.Event()
-        stack.callback(done.set)
-        threading.Thread(target=keep_finishing, args=(nodes, done), daemon=True).start()
-
-        def states() -> dict[int, str]:
-            listed = apis[0].get("tasks", artist)["Tasks"]
-            return {entry["Task"]["TaskId"]: entry["Task"]["State"] for entry in listed}
-
-        wait_until(lambda: set(states().values()) == {"succeeded"}, "all six are done")
-    assert sorted(nodes[0].taken + nodes[1].taken) == sorted(ids)
-
-
-def keep_finishing(nodes: list[CountingNode], done: threading.Event) -> None:
-    """Every render ends a moment after it began."""
-    while not done.wait(0.1):
-        for node in nodes:
-            if node.task is not None and node.task["IsRunning"]:
-                node.finish()
-
-
-def two_apis(
-    connection_string: str, folder: Path, nodes: list[CountingNode]
-) -> tuple[list[House], Person]:
-    """Two api processes over one database, each with a data folder of its own."""
-    raw: dict[str, Any] = {
-        "ConnectionString": connection_string,
-        "Port": "0",
-        "Host": "127.0.0.1",
-        "PollSeconds": 0.2,
-    }
-    database = open_database(parse(ApiSettings, {**raw, "DataPath": "first"}, folder)[0])
-    people = fill(database)
-    for node in nodes:
-        admin.add(database, "machine", {"ip_address": "127.0.0.1", "port": node.port})
-    database.close()
-    houses = []
-    for name in ("first", "second"):
-        data = folder / name
-        config = write_config(folder / name / "RenderAPI.json", {**raw, "DataPath": str(data)})
-        houses.append(House(folder, Service("api", config), Path(), data, None, people))
-    return houses, people["artist"]
 
 
 def test_two_submissions_at_once_keep_the_limit(connection_string: str, tmp_path: Path) -> None:
