@@ -104,11 +104,7 @@ class Machine:
         return None if self._attempt.join(FINISH_S if is_ending else 0) else self._attempt
 
     def _is_repeated(self, start: HpcStart) -> bool:
-        return (
-            self._attempt is not None
-            and start.attempt_id is not None
-            and self._attempt.order.attempt_id == start.attempt_id
-        )
+        return self._attempt is not None and self._attempt.order.is_repeated_by(start)
 
     def _refuse_if_busy(self) -> None:
         running = self._running()

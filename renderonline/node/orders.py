@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from renderonline import security
 from renderonline.engines import commandline
 from renderonline.node.inputs import Inputs, folder_of_first_file
 from renderonline.node.refusal import Refusal
@@ -34,6 +35,28 @@ class Order:
     output_dir: Path | None  # None: nothing is known of its files, the exit code decides alone
     owes: Owes
     report_to: ReportTo | None
+    start: HpcStart  # what this was understood from
+
+    @property
+    def key_digest(self) -> str | None:
+        """By which the api tells this attempt from another database's of the same number."""
+        key = self.start.report_key
+        return security.digest(key) if key else None
+
+    def is_repeated_by(self, start: HpcStart) -> bool:
+        """Whether `start` asks for this very attempt again, because its answer was lost.
+
+        Numbers alone do not tell: a fresh database counts its attempts from 1 again.
+        """
+        mine = self.start
+        if start.attempt_id is None or (start.attempt_id, start.task_id) != (
+            mine.attempt_id,
+            mine.task_id,
+        ):
+            return False
+        if start.report_key or mine.report_key:
+            return security.same(start.report_key or "", mine.report_key or "")
+        return (start.argv, start.task_dir) == (mine.argv, mine.task_dir)
 
 
 def understand(start: HpcStart, renderers: Sequence[Renderer], inputs: Inputs) -> Order:
@@ -56,6 +79,7 @@ def understand(start: HpcStart, renderers: Sequence[Renderer], inputs: Inputs) -
         output_dir=Path(start.output_dir) if start.output_dir else None,
         owes=start.owes or Owes(),
         report_to=_report_to(start),
+        start=start,
     )
 
 

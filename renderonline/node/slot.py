@@ -30,10 +30,12 @@ class Slot:
         self._began_at = 0.0
         self._exited_at: float | None = None
 
-    def begin(self, task_id: int, attempt_id: int | None) -> None:
-        """A render has been started; it replaces the one before."""
+    def begin(self, task_id: int, attempt_id: int | None, key_digest: str | None = None) -> None:
+        """A render has been started; it replaces the one before. `key_digest` as in HpcTask."""
         with self._lock:
-            self._task = HpcTask(task_id=task_id, attempt_id=attempt_id, is_running=True)
+            self._task = HpcTask(
+                task_id=task_id, attempt_id=attempt_id, key_digest=key_digest, is_running=True
+            )
             self._began_at = self._clock.monotonic()
             self._exited_at = None
 

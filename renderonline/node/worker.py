@@ -66,7 +66,8 @@ class Attempt:
 
     def start(self) -> None:
         """Follow the process from now on, on a thread of its own."""
-        self._workplace.slot.begin(self.order.task_id, self.order.attempt_id)
+        order = self.order
+        self._workplace.slot.begin(order.task_id, order.attempt_id, order.key_digest)
         self._thread.start()
 
     def stop(self, reason: str, grace_s: float) -> bool:

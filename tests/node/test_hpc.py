@@ -14,7 +14,7 @@ import requests
 from support.waiting import wait_until
 
 import renderonline
-from renderonline import wire
+from renderonline import security, wire
 from renderonline.config import EngineSetting, NodeSettings
 from renderonline.lifecycle import SystemClock
 from renderonline.node.app import NodeApp, build
@@ -252,6 +252,56 @@ def test_a_repeated_start_does_not_start_again(remote: Remote, project: Path) ->
     remote.start(**start)  # also when it is over: its answer was lost
     remote.ended()
     assert (project / "output" / "count").read_text() == "x"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ({"ReportKey": "old"}, {"ReportKey": "new"}),
+        ({"ReportKey": "old"}, {}),
+        ({}, {"ReportKey": "new"}),
+        ({"ReportKey": "k"}, {"ReportKey": "k", "TaskId": 8}),
+        ({}, {"TaskDir": "other"}),
+        ({}, {"Argv": "other"}),
+    ],
+)
+def test_another_databases_attempt_of_the_same_number_is_rendered(
+    remote: Remote, project: Path, first: Json, second: Json
+) -> None:
+    """An api that begins anew, or a second one, counts its attempts from 1 again."""
+    script = write_script(project, "open('output/count', 'a').write('x')")
+    if "TaskDir" in second:
+        second = {"TaskDir": str(project / "other")}
+        (project / "other").symlink_to(project, target_is_directory=True)
+    if "Argv" in second:
+        second = {"Argv": ["python", script, "other"]}
+    for changes in (first, second):
+        remote.start(**{**ours(project, script), **changes})
+        assert remote.ended()["IsSuccess"]
+    assert (project / "output" / "count").read_text() == "xx"
+
+
+def test_another_databases_attempt_is_not_taken_for_the_running_one(
+    remote: Remote, project: Path
+) -> None:
+    start, end = patient(project, ReportKey="old")
+    remote.start(**start)
+    assert "already in progress" in remote.refused("start", {**start, "ReportKey": "new"})
+    remote.start(**start)
+    end.touch()
+    remote.ended()
+
+
+@pytest.mark.parametrize(("key", "digest"), [("k-3", security.digest("k-3")), (None, None)])
+def test_the_status_tells_whose_attempt_it_is(
+    remote: Remote, project: Path, key: str | None, digest: str | None
+) -> None:
+    start, end = patient(project, ReportKey=key)
+    remote.start(**start)
+    assert remote.task()["KeyDigest"] == digest
+    end.touch()
+    assert remote.ended()["KeyDigest"] == digest
+    assert "k-3" not in json.dumps(remote.status())
 
 
 def test_only_one_render_at_a_time(remote: Remote, project: Path) -> None:
