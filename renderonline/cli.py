@@ -92,7 +92,7 @@ def _add_submit(commands: Any) -> None:
     submit.add_argument(
         "--frames",
         metavar="FRAMES",
-        help="1-250, 1-250x2, 1,5,10-20; negative frames as --frames=-5-10",
+        help="one range, as 1-250 or 7; negative as --frames=-10-5 if the engine takes integers",
     )
     submit.add_argument(
         "--arg",

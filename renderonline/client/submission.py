@@ -90,7 +90,7 @@ def prepare(
 ) -> Submission:
     """Check a project and what is to be done with it. Raises Unusable.
 
-    A range without gaps is also given as the engine's `start_frame` and `end_frame`.
+    The frames are also given as the engine's `start_frame` and `end_frame`.
     """
     check_file(file)
     spelled = {a.arg_type_id.lower(): a.arg_type_id for a in engine.arguments}
@@ -100,15 +100,32 @@ def prepare(
             f"{engine.name} has no argument {name!r}.",
             f"Its arguments: {', '.join(spelled.values()) or 'none'}.",
         )
-    if frames and not spelled.keys() >= set(RANGE_ARGUMENTS):
-        raise Unusable(f"{engine.name} takes no range of frames.", "Leave the frames out.")
+    if frames:
+        _check_range(engine, frames)
     implied = set(RANGE_ARGUMENTS) if frames else set()
     for name in values.keys() & implied:
         raise Unusable(f"The frames are given twice: as a range and as {name}.", "Leave one out.")
     _check_complete(engine, values.keys() | implied)
-    if frames and frames.is_contiguous:
+    if frames:
         values |= zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True)
     return Submission(file, engine, {spelled[n]: value for n, value in values.items()}, frames)
+
+
+def _check_range(engine: wire.EngineDetail, frames: FrameSet) -> None:
+    """Raise Unusable unless the engine takes these frames as a first and a last one."""
+    ends = [a for a in engine.arguments if a.arg_type_id.lower() in RANGE_ARGUMENTS]
+    if len(ends) < len(RANGE_ARGUMENTS):
+        raise Unusable(f"{engine.name} takes no range of frames.", "Leave the frames out.")
+    if not frames.is_contiguous:
+        raise Unusable(
+            f"{str(frames):.80} is not one range from a first to a last frame.",
+            "Submit each range, such as 1-250 or 7, as a task of its own.",
+        )
+    if frames.first < 0 and any(end.type.lower() == "natural" and not end.regex for end in ends):
+        raise Unusable(
+            f"{engine.name} takes no negative frames, as in {frames}.",
+            f"An admin can make {' and '.join(RANGE_ARGUMENTS)} of type integer.",
+        )
 
 
 def _check_complete(engine: wire.EngineDetail, given: Set[str]) -> None:

@@ -21,6 +21,23 @@ from .test_waiting import detail, scripted
 
 Serve = Callable[..., str]
 
+ENGINES = json.dumps(
+    {
+        "Engines": [
+            {
+                "EngineId": 1,
+                "Name": "blender",
+                "Extension": ".blend",
+                "Adapter": "blender",
+                "Arguments": [
+                    {"ArgTypeId": name, "Type": "natural"} for name in ("start_frame", "end_frame")
+                ],
+            }
+        ]
+    }
+)
+"""What a farm answers that renders ranges of frames with Blender."""
+
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
@@ -109,6 +126,24 @@ def test_a_submission_is_checked_before_anything_is_sent(
     words = [word.format(project=project) for word in arguments]
     done = run_cli("submit", *words, home=home, environment=signed_in(nobody), expected_exit=2)
     assert says in done.stderr
+
+
+@pytest.mark.parametrize("frames", ["1-9x2", "1,5,10-20"])
+def test_frames_that_the_farm_would_refuse_are_2_before_the_upload(
+    frames: str, home: Path, project: Path, serve: Serve
+) -> None:
+    uploads: list[str] = []
+    app = bottle.Bottle()
+    app.get("/renderapi/v1/engines", callback=lambda: ENGINES)
+    app.post("/renderapi/v1/enqueue", callback=lambda: uploads.append(bottle.request.path))
+    done = run_cli(
+        *("submit", project, "--frames", frames),
+        home=home,
+        environment=signed_in(serve(app)),
+        expected_exit=2,
+    )
+    assert f"{frames} is not one range" in done.stderr
+    assert uploads == []
 
 
 def test_no_sign_in_is_2_and_names_all_three_ways(home: Path, project: Path) -> None:
@@ -213,15 +248,11 @@ def test_ctrl_c_while_waiting_says_that_the_farm_goes_on(
     home: Path, project: Path, serve: Serve
 ) -> None:
     app = scripted(*[detail()] * 1000)
-    engines = (
-        '{"Engines": [{"EngineId": 1, "Name": "blender", "Extension": ".blend",'
-        ' "Adapter": "blender", "Arguments": []}]}'
-    )
     added = '{"IsAdded": true, "ErrorMessage": "Task successfully enqueued.", "TaskId": 1}'
-    app.get("/renderapi/v1/engines", callback=lambda: engines)
+    app.get("/renderapi/v1/engines", callback=lambda: ENGINES)
     app.post("/renderapi/v1/enqueue", callback=lambda: added)
     child = subprocess.Popen(
-        command("submit", project, "--wait", "--json"),
+        command("submit", project, "--frames", "1", "--wait", "--json"),
         env=private_environment(home, signed_in(serve(app))),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -83,9 +83,31 @@ def test_a_range_is_also_sent_as_the_arguments_that_the_original_knows(project: 
     }
 
 
-def test_frames_with_gaps_are_no_start_and_end(project: Path) -> None:
-    request = prepare(project, BLENDER, {}, FrameSet.parse("1-3,9")).request()
-    assert (request.frames, request.arguments) == ("1-3,9", [])
+@pytest.mark.parametrize("frames", ["1-9x2", "1,5,10-20", "1-3,9"])
+def test_frames_with_gaps_are_no_start_and_end(project: Path, frames: str) -> None:
+    with pytest.raises(Unusable, match=f"{frames} is not one range") as raised:
+        prepare(project, BLENDER, {}, FrameSet.parse(frames))
+    assert "1-250" in raised.value.hint
+
+
+def test_frames_that_only_look_like_several_ranges_are_one(project: Path) -> None:
+    assert prepare(project, BLENDER, {}, FrameSet.parse("4-6,1,2-3")).request().frames == "1-6"
+
+
+@pytest.mark.parametrize(("kind", "regex"), [("integer", None), ("natural", r"-?\d+")])
+def test_negative_frames_are_for_engines_that_take_them(
+    project: Path, kind: str, regex: str | None
+) -> None:
+    def takes(kind: str, regex: str | None = None) -> wire.EngineDetail:
+        ends = [wire.EngineArgument(name, kind, regex) for name in ("start_frame", "end_frame")]
+        return wire.EngineDetail(4, "blender", ".blend", "blender", ends)
+
+    frames = FrameSet.parse("-5-10")
+    request = prepare(project, takes(kind, regex), {}, frames).request()
+    assert {a.value for a in request.arguments} == {"-5", "10"}
+    with pytest.raises(Unusable, match="takes no negative frames, as in -5-10") as raised:
+        prepare(project, takes("natural"), {}, frames)
+    assert "start_frame" in raised.value.hint
 
 
 def test_arguments_by_hand_take_the_spelling_of_the_engine(project: Path) -> None:
