@@ -118,7 +118,7 @@ def _check_range(engine: wire.EngineDetail, frames: FrameSet) -> None:
         raise Unusable(f"{engine.name} takes no range of frames.", "Leave the frames out.")
     if not frames.is_contiguous:
         raise Unusable(
-            f"{str(frames):.80} is not one range from a first to a last frame.",
+            f"{frames!s:.80} is not one range from a first to a last frame.",
             "Submit each range, such as 1-250 or 7, as a task of its own.",
         )
     if frames.first < 0 and any(end.type.lower() == "natural" and not end.regex for end in ends):
