@@ -9,6 +9,7 @@ from pathlib import Path
 
 from renderonline import security
 from renderonline.engines import commandline
+from renderonline.frames import FrameError, FrameSet
 from renderonline.node.inputs import Inputs, folder_of_first_file
 from renderonline.node.refusal import Refusal
 from renderonline.node.renderers import Renderer, by_engine_id
@@ -94,6 +95,15 @@ def _check(start: HpcStart) -> None:
         raise Refusal("Arguments is empty: there is nothing to render.")
     if start.argv == []:
         raise Refusal("Argv is empty: there is nothing to render.")
+    if start.owes is not None and start.owes.frames:
+        _check_frames(start.owes.frames)
+
+
+def _check_frames(text: str) -> None:
+    try:
+        FrameSet.parse(text)
+    except FrameError as error:
+        raise Refusal(f"Owes.Frames: {error}") from None
 
 
 def _command(renderer: Renderer, argv: list[str]) -> list[str]:

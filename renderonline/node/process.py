@@ -83,7 +83,11 @@ class RenderProcess:
         self._chunks: queue.Queue[bytes] = queue.Queue(maxsize=CHUNKS_AHEAD)
         self._is_abandoned = threading.Event()
         self._drain_until: float | None = None
-        threading.Thread(target=self._pump, name="renderer-output", daemon=True).start()
+        try:
+            threading.Thread(target=self._pump, name="renderer-output", daemon=True).start()
+        except BaseException:
+            self.abandon()
+            raise
 
     @property
     def pid(self) -> int:
@@ -110,6 +114,12 @@ class RenderProcess:
     def stop(self, grace_s: float) -> bool:
         """End the whole tree, gently for `grace_s`, then by force; True if nothing is left."""
         return self._tree.end(grace_s)
+
+    def abandon(self) -> None:
+        """End the whole tree by force where nobody takes its lines (any more). Blocks."""
+        self._is_abandoned.set()
+        if self.stop(grace_s=0):
+            self.wait()
 
     def _next_chunk(self) -> bytes:
         """The next bytes of output; b"" when there are no more."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +48,7 @@ class Attempt:
         order: Order,
         workplace: Workplace,
         process: RenderProcess,
+        reader: Reader,
         results: Results,
         log_: AttemptLog,
     ) -> None:
@@ -55,20 +57,23 @@ class Attempt:
         self._process = process
         self._results = results
         self._log = log_
-        self._reader: Reader = order.renderer.adapter.reader(order.owes)
+        self._reader = reader
         self._stop_reason: str | None = None
         self._reporter: Reporter = NoReporter()
         if order.report_to is not None:
             self._reporter = HttpReporter(
                 order.report_to, workplace.clock, on_given_away=self._given_away
             )
+        self._is_begun = threading.Event()
         self._thread = threading.Thread(target=self._live, name="attempt", daemon=True)
 
     def start(self) -> None:
-        """Follow the process from now on, on a thread of its own."""
-        order = self.order
-        self._workplace.slot.begin(order.task_id, order.attempt_id, order.key_digest)
+        """Follow the process from now on, on a thread of its own; the slot has it on return.
+
+        Raises RuntimeError when the system has no thread left; the slot is as before then.
+        """
         self._thread.start()
+        self._is_begun.wait()
 
     def stop(self, reason: str, grace_s: float) -> bool:
         """End the render: ask, then after `grace_s` kill; True once it is over. Any thread."""
@@ -92,12 +97,15 @@ class Attempt:
         self.stop(f"The api has given this attempt away. {message}".strip(), grace_s=0)
 
     def _live(self) -> None:
+        order = self.order
+        self._workplace.slot.begin(order.task_id, order.attempt_id, order.key_digest)
+        self._is_begun.set()
         self._reporter.started()
         try:
             outcome = self._follow()
         except Exception:  # the edge of the attempt's thread: it must come to an outcome
             log.exception("following task %d failed; its render is ended", self.order.task_id)
-            self._process.stop(grace_s=0)
+            self._process.abandon()
             sentence = "The node made a mistake while it followed the render; its log says more."
             outcome = Outcome(Verdict(False, Cause.MACHINE, sentence), None)
         self._finish(outcome)
@@ -140,7 +148,22 @@ class Attempt:
 
 def begin(order: Order, workplace: Workplace) -> Attempt:
     """Start the order's process. Raises Refusal with a sentence when that is not possible."""
+    reader = order.renderer.adapter.reader(order.owes)
     results = LocalResults(order.output_dir) if order.output_dir else NoResults()
+    log_ = _open_log(order, workplace)
+    with ExitStack() as undo:  # a start that fails half-way leaves no process behind
+        undo.callback(log_.close)
+        process = _spawn(order, workplace, log_)
+        undo.callback(process.abandon)
+        attempt = Attempt(order, workplace, process, reader, results, log_)
+        undo.callback(attempt.retire)
+        attempt.start()
+        undo.pop_all()
+    log.info("task %d started as process %d, log %s", order.task_id, process.pid, log_.file)
+    return attempt
+
+
+def _open_log(order: Order, workplace: Workplace) -> AttemptLog:
     attempt_log.delete_oldest(workplace.log_dir, attempt_log.KEEP_LOGS - 1)
     log_ = AttemptLog(
         attempt_log.log_file(
@@ -148,18 +171,15 @@ def begin(order: Order, workplace: Workplace) -> Attempt:
         )
     )
     log_.write(attempt_log.pasteable(order.command, order.working_dir))
+    return log_
+
+
+def _spawn(order: Order, workplace: Workplace, log_: AttemptLog) -> RenderProcess:
     environment = child_environment(
         os.environ, order.renderer.environment, order.working_dir, bundle_dir()
     )
     try:
-        process = RenderProcess(
-            workplace.spawner, list(order.command), order.working_dir, environment
-        )
+        return RenderProcess(workplace.spawner, list(order.command), order.working_dir, environment)
     except Refusal as refusal:
         log_.write(f"[not started: {refusal}]")
-        log_.close()
         raise
-    attempt = Attempt(order, workplace, process, results, log_)
-    attempt.start()
-    log.info("task %d started as process %d, log %s", order.task_id, process.pid, log_.file)
-    return attempt

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import requests
 from support.waiting import wait_until
@@ -388,6 +389,51 @@ def test_a_failed_start_leaves_the_last_task_reported(remote: Remote, project: P
     assert remote.task() == before
 
 
+@pytest.mark.parametrize("thread_name", ["renderer-output", "reporter", "attempt"])
+def test_a_start_that_fails_half_way_leaves_no_process(
+    remote: Remote,
+    project: Path,
+    api: ListeningApi,
+    monkeypatch: pytest.MonkeyPatch,
+    thread_name: str,
+) -> None:
+    """The process runs already when the system has no thread left."""
+    start_thread = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name == thread_name:
+            raise RuntimeError("can't start new thread")
+        start_thread(thread)
+
+    order, end = patient(project, ApiUrl=api.url, ReportKey="k")
+    with monkeypatch.context() as full:
+        full.setattr(threading.Thread, "start", start)
+        response = remote.post("start", order)
+    assert response.status_code == 500
+    assert "Traceback" not in response.text
+    assert remote.status()["Task"] is None
+    assert not [
+        child for child in psutil.Process().children() if order["Argv"][1] in child.cmdline()
+    ]
+    assert not api.types
+    remote.start(**order)
+    end.touch()
+    remote.ended()
+
+
+def test_a_renderer_that_owes_nonsense_is_not_started(
+    start_node: Callable[..., NodeApp], project: Path
+) -> None:
+    remote = Remote(start_node(engines=(EngineSetting("blender", None, "blender"),)))
+    begun = project / "begun"
+    argv = ["-b", "--python-expr", f"open({str(begun)!r}, 'w'); import time; time.sleep(600)"]
+    start = {**ours(project, ""), "EngineId": "blender", "Argv": argv, "Owes": {"Frames": "abc"}}
+    assert "Owes.Frames" in remote.refused("start", start)
+    assert remote.status()["Task"] is None
+    assert not [child for child in psutil.Process().children() if argv[-1] in child.cmdline()]
+    assert not begun.exists()
+
+
 # ------------------------------------------------------------------ refusals
 
 BAD_BODIES = [b"", b"  ", b"{", b"nonsense", b"[]", b"null", b'"x"', b"\xff\xfe", b"1e999",
@@ -429,6 +475,8 @@ def test_a_huge_body_is_refused(idle: Remote) -> None:
         ({"Argv": ["a\0b"]}, "NUL"),
         ({"Argv": []}, "nothing to render"),
         ({"Argv": None, "Arguments": " "}, "nothing to render"),
+        ({"Owes": {"Frames": "abc"}}, "Owes.Frames: "),
+        ({"Owes": {"Frames": "9-1"}}, "Owes.Frames: "),
         ({"AttemptId": -1}, "AttemptId is -1"),
         ({"AttemptId": 2**63}, "AttemptId is 9223372036854775808"),
         ({"ApiUrl": "file:///etc/passwd"}, "ApiUrl"),
