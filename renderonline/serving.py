@@ -86,6 +86,21 @@ def reply(message: wire.Message, status: int = 200) -> bottle.HTTPResponse:
     )
 
 
+def header(name: str) -> str | None:
+    """A header's text; None if there is none.
+
+    WSGI hands the bytes over as Latin-1; most clients mean UTF-8, some Latin-1. bottle's own view
+    of the headers raises where it is not UTF-8: no code of ours reads that.
+    """
+    text: str | None = bottle.request.environ.get(f"HTTP_{name.upper().replace('-', '_')}")
+    if text is None:
+        return None
+    try:
+        return text.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return text
+
+
 def body_length() -> int | None:
     """The request's Content-Length in bytes; None for a chunked body. Raises HttpError 400.
 

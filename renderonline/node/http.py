@@ -11,7 +11,7 @@ from renderonline import wire
 from renderonline.node.callers import Call, Callers
 from renderonline.node.machine import Machine
 from renderonline.node.refusal import Refusal
-from renderonline.serving import HttpError, JsonApp, reply, small_body
+from renderonline.serving import HttpError, JsonApp, header, reply, small_body
 from renderonline.wire import HpcAnswer, HpcStart, HpcStop, WireError
 
 Body = TypeVar("Body", HpcStart, HpcStop)
@@ -55,5 +55,4 @@ def _ordered(
 
 
 def _call() -> Call:
-    headers = bottle.request.headers
-    return Call(origin=headers.get("Origin"), host=headers.get("Host"))
+    return Call(origin=header("Origin"), host=header("Host"))

@@ -5,8 +5,7 @@ Signatures of joined nodes and the page's session cookie belong here too.
 
 from __future__ import annotations
 
-import bottle
-
+from renderonline import serving
 from renderonline.api.domain.model import Chunk, User
 from renderonline.api.services import accounts
 from renderonline.api.services.context import Context, Refused
@@ -41,14 +40,4 @@ def attempt(ctx: Context, attempt_id: int) -> Chunk | None:
 
 
 def _header(name: str) -> str:
-    """A header's text; empty if there is none.
-
-    WSGI hands the bytes over as Latin-1; most clients mean UTF-8, some Latin-1. bottle's own view
-    of the headers raises where it is not UTF-8.
-    """
-    key = f"HTTP_{name.upper().replace('-', '_')}"
-    text: str = bottle.request.environ.get(key, "")
-    try:
-        return text.encode("latin-1").decode("utf-8")
-    except UnicodeError:
-        return text
+    return serving.header(name) or ""
