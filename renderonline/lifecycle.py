@@ -77,21 +77,65 @@ def wait_for_stop(stop: StopFlag) -> None:
         pass
 
 
+LONGEST_PAUSE_S = 5.0
+"""Longest pause of a loop that fails again and again."""
+
+
+class Streak:
+    """Failures in a row of one loop: told when they begin and when they are over, not each time.
+
+    `expected` are errors that are nobody's mistake (a database that is away): told in a sentence,
+    where others come with their traceback. Belongs to the loop's thread.
+    """
+
+    def __init__(self, name: str, expected: type[Exception] | tuple[type[Exception], ...] = ()):
+        self._name = name
+        self._expected = expected
+        self._length = 0
+
+    def failed(self, error: Exception) -> float:
+        """Note a failure; for how many seconds to pause."""
+        if self._length == 0:
+            known = isinstance(error, self._expected)
+            log.error(
+                "%s does not work; it is tried again and again. %s",
+                self._name,
+                error if known else "",
+                exc_info=None if known else error,
+            )
+        self._length += 1
+        return float(min(LONGEST_PAUSE_S, 0.25 * 2 ** min(self._length, 10)))
+
+    def succeeded(self) -> None:
+        """Note that it works, again or still."""
+        if self._length:
+            log.warning("%s works again", self._name)
+        self._length = 0
+
+
 def run_every(
-    name: str, step: Callable[[], None], seconds: float, stop: StopFlag
+    name: str,
+    step: Callable[[], None],
+    seconds: float,
+    stop: StopFlag,
+    expected: type[Exception] | tuple[type[Exception], ...] = (),
 ) -> threading.Thread:
     """Call `step()` now and then every `seconds` on a thread of its own, until `stop`.
 
-    A step that raises is logged with its traceback and called again at its next turn.
+    A step that raises is called again, after longer and longer pauses; see Streak.
     """
 
     def loop() -> None:
+        streak = Streak(name, expected)
         while not stop.is_set():
+            pause_s = seconds
             try:
                 step()
-            except Exception:  # the edge of a loop: it must outlive any one step
-                log.exception("%s failed; it is tried again in %.1f s", name, seconds)
-            stop.wait(seconds)
+            except Exception as error:  # noqa: BLE001  (a loop's edge: it must outlive any step)
+                pause_s = max(seconds, streak.failed(error))
+            else:
+                streak.succeeded()
+            stop.wait(pause_s)
 
     thread = threading.Thread(target=loop, name=name, daemon=True)
     thread.start()

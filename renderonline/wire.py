@@ -251,6 +251,8 @@ class HpcTask(Message):
     is_running: bool = False
     total_seconds: int = 0
     attempt_id: int | None = None  # None: started without one, by an original RenderAPI
+    # SHA-256 of the start's report key: another database's attempt may have the same number.
+    key_digest: str | None = None
     progress: float = 0.0
     frames_done: int = 0
     exit_code: int | None = None

@@ -48,7 +48,7 @@ class Api:
 
     def __init__(self, settings: ApiSettings, clock: lifecycle.Clock) -> None:
         self.database = open_database(settings)
-        self._loops = Loops()
+        self._loops = Loops(outage=DatabaseError)
         self._background = Background(STARTERS, "start")
         self._visitors = Background(VISITORS, "visit")
         # A node does not know yet whom to trust over TLS; it is asked instead.
@@ -107,10 +107,11 @@ def run(settings: ApiSettings, loaded: Loaded) -> int:
     clock = lifecycle.SystemClock()
     try:
         paths.private_dir(settings.data_path)
-        api = Api(settings, clock)
-    except (ConfigError, DatabaseError) as error:
-        return _fail(str(error))
     except OSError as error:
+        return _fail(f"DataPath: {settings.data_path} cannot be used: {error.strerror}.")
+    try:
+        api = Api(settings, clock)
+    except (ConfigError, DatabaseError, OSError) as error:
         return _fail(str(error))
     _introduce_admin(api, settings, clock)
     api.start()

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.watch import Watch
-from renderonline.lifecycle import StopFlag, run_every
+from renderonline.lifecycle import StopFlag, Streak, run_every
 
 log = logging.getLogger(__name__)
 
@@ -22,7 +22,9 @@ DISPATCH_TICK_S = 2.0
 class Loops:
     """Owns the threads. `wake` may be called from any thread, also before `start`."""
 
-    def __init__(self) -> None:
+    def __init__(self, outage: type[Exception]) -> None:
+        """`outage`: what a step raises while the database is away; told in a sentence."""
+        self._outage = outage
         self._stop = StopFlag()
         self._work = threading.Event()
         self._threads: list[threading.Thread] = []
@@ -32,7 +34,9 @@ class Loops:
         self._work.set()
 
     def start(self, dispatcher: Dispatcher, watch: Watch) -> None:
-        self._threads.append(run_every("watch", watch.step, WATCH_TICK_S, self._stop))
+        self._threads.append(
+            run_every("watching", watch.step, WATCH_TICK_S, self._stop, self._outage)
+        )
         thread = threading.Thread(
             target=self._dispatch, args=(dispatcher,), name="dispatch", daemon=True
         )
@@ -40,6 +44,7 @@ class Loops:
         self._threads.append(thread)
 
     def _dispatch(self, dispatcher: Dispatcher) -> None:
+        streak = Streak("dispatching", self._outage)
         while not self._stop.is_set():
             self._work.wait(DISPATCH_TICK_S)
             self._work.clear()
@@ -47,9 +52,10 @@ class Loops:
                 return
             try:
                 dispatcher.step()
-            except Exception:  # the edge of a loop: it must outlive any one step
-                log.exception("dispatching failed; it is tried again")
-                self._stop.wait(0.5)
+            except Exception as error:  # noqa: BLE001  (a loop's edge: it must outlive any step)
+                self._stop.wait(streak.failed(error))
+            else:
+                streak.succeeded()
 
     def close(self) -> None:
         """End the threads; a step that runs is waited for, a few seconds."""

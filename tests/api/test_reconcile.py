@@ -120,3 +120,16 @@ def test_an_end_without_success(cause: Cause | None, event: ChunkEvent) -> None:
     assert seen.outcome is not None
     assert (seen.outcome.exit_code, seen.outcome.is_success) == (3, False)
     assert seen.outcome.message, "a failure says something"
+
+
+@pytest.mark.parametrize("state", [ChunkState.ASSIGNED, ChunkState.RUNNING])
+def test_attempt_of_another_database_with_the_same_number_is_not_this_one(
+    state: ChunkState,
+) -> None:
+    """A database begun anew counts from 1 again: the outcome of its predecessor is not ours."""
+    chunk = replace(ASSIGNED, state=state, key_hash="ours")
+    told = ours({"is_success": True, "key_digest": "another's"})
+    seen = observe(chunk, told, chunk.assigned_at + START_GRACE)
+    assert seen.event is ChunkEvent.LOSE
+    told = ours({"is_success": True, "key_digest": "ours"})
+    assert observe(chunk, told, chunk.assigned_at + START_GRACE).event is ChunkEvent.SUCCEED

@@ -181,6 +181,8 @@ class Database:
 def _sqlite(target: SqliteTarget) -> _Sqlite:
     if target.file.parent != target.file:
         paths.private_dir(target.file.parent)
+    # Ours alone also in a folder that others may enter; its -wal and -shm get the same mode.
+    target.file.touch(mode=0o600)
     return _Sqlite(
         str(target.file),
         max_connections=CONNECTIONS,

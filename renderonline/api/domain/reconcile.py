@@ -35,7 +35,7 @@ def observe(chunk: Chunk, status: HpcStatus, asked_at: datetime) -> Observation:
         return Observation()  # the question is older than the start: an answer to nothing
     task = status.task
     settled = chunk.state is ChunkState.RUNNING or asked_at - chunk.assigned_at >= START_GRACE
-    if task is None or not _is_about(task, chunk, status):
+    if task is None or not is_about(task, chunk):
         if not settled:
             return Observation()  # its start has not been answered yet
         return Observation(
@@ -72,7 +72,12 @@ def outcome_of(task: HpcTask) -> Outcome:
     return Outcome(False, task.exit_code, task.cause or Cause.MACHINE, message)
 
 
-def _is_about(task: HpcTask, chunk: Chunk, status: HpcStatus) -> bool:
-    if status.protocol is None:
+def is_about(task: HpcTask, chunk: Chunk) -> bool:
+    """Whether a machine's `task` is this attempt. An original node tells no more than the task.
+
+    The number alone would not do: a database that was begun anew counts attempts from 1 again,
+    and two farms may use one node. The key was made for this attempt alone.
+    """
+    if task.attempt_id is None:
         return task.task_id == chunk.task_id
-    return task.attempt_id == chunk.attempt_id
+    return task.attempt_id == chunk.attempt_id and task.key_digest in (None, chunk.key_hash)

@@ -16,8 +16,8 @@ from renderonline import security
 from renderonline.api.db import catalog
 from renderonline.api.db.catalog import KINDS
 from renderonline.api.db.connection import Database, Transaction
-from renderonline.api.domain.arguments import PATTERNS
-from renderonline.api.domain.model import Role
+from renderonline.api.domain.arguments import PATTERNS, BadArgument, check_value
+from renderonline.api.domain.model import ArgType, Role
 from renderonline.config import ADAPTERS
 from renderonline.engines.commandline import split
 from renderonline.engines.template import TemplateError, placeholders
@@ -224,6 +224,7 @@ def add(database: Database, kind: str, values: Mapping[str, Any]) -> Row:
             row_id = catalog.insert_row(kind, columns)
         except catalog.AlreadyThere as error:
             raise AdminError(str(error)) from None
+        _check_whole(kind, row_id)
         return _row(kind, row_id)
 
     return database.transact(write)
@@ -246,6 +247,7 @@ def change(database: Database, kind: str, row_id: object, values: Mapping[str, A
         _check_references(kind, columns)
         _check_unique(kind, columns, key)
         catalog.update_row(kind, key, columns)
+        _check_whole(kind, key)
         return _row(kind, key)
 
     return database.transact(write)
@@ -323,6 +325,22 @@ def _check_unique(kind: str, columns: Row, key: object) -> None:
         raise AdminError(f"There is a {kind} with the {column} {columns[column]} already.")
 
 
+def _check_whole(kind: str, key: object) -> None:
+    """What holds between the columns of a row as it is now written, or between two rows."""
+    row = _row(kind, key)
+    if kind == "argtype" and row["default_value"] is not None:
+        argtype = ArgType(row["argtype_id"], row["type"], row["regex"], None)
+        try:
+            check_value(argtype, row["default_value"])
+        except BadArgument as error:
+            raise AdminError(f"That default cannot be. {error}") from None
+    if kind == "machine":
+        place = (row["ip_address"].lower(), row["port"])
+        for other in catalog.machines():
+            if other.machine_id != key and (other.ip_address.lower(), other.port) == place:
+                raise AdminError(f"Machine {other.machine_id} is at {place[0]}:{place[1]} already.")
+
+
 def _check_unused(kind: str, key: object) -> None:
     column = {"user": "user_id", "engine": "engine_id"}.get(kind)
     count = catalog.count_tasks(column, key) if column else 0
@@ -331,6 +349,12 @@ def _check_unused(kind: str, key: object) -> None:
             f"{count} tasks belong to this {kind}; delete them first"
             + (", or set is_active to no." if kind == "user" else ".")
         )
+    if kind == "argtype":
+        users = [
+            e.name for e in catalog.engines() if str(key).lower() in placeholders(e.render_argument)
+        ]
+        if users:
+            raise AdminError(f"The template of {', '.join(users)} needs {key}; change that first.")
     if kind == "subscription" and catalog.find_row("user", "subscription_id", key):
         raise AdminError("Users have this subscription; give them another one first.")
 

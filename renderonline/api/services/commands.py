@@ -88,11 +88,12 @@ def build(
     Raises BadArgument with a sentence for the submitter.
     """
     wanted = placeholders(engine.render_argument)
-    defaults = {
-        argtype.argtype_id.lower(): argtype.default_value
-        for argtype in argtypes
-        if argtype.default_value is not None and argtype.argtype_id.lower() in wanted
-    }
+    defaults = {}
+    for argtype in argtypes:
+        name = argtype.argtype_id.lower()
+        if argtype.default_value is not None and name in wanted and name not in values:
+            check_value(argtype, argtype.default_value)
+            defaults[name] = argtype.default_value
     output_dir = project.parent / OUTPUT_FOLDER
     specials = {
         "@uploaded_file": str(project),

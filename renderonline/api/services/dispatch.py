@@ -142,7 +142,7 @@ class Dispatcher:
             output_dir=str(render.output_dir),
             owes=adapter_of(engine).owes(argv, engine.file_pattern),
             api_url=self._api_url,
-            report_key=claim.report_key if self._api_url else None,
+            report_key=claim.report_key,
         )
 
 

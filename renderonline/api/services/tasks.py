@@ -125,9 +125,11 @@ def results(ctx: Context, user: model.User, task_id: int) -> archive.Archive:
     """The task's folder as a ZIP, with what there is so far. Raises Refused."""
     with ctx.database.reading():
         job = _own(user, task_id, status=400)
-    if not job.render.task_dir.is_dir():
+    folder = job.render.task_dir
+    # A renderer may have put a link in the folder's place, to have others' files handed out.
+    if folder.is_symlink() or not folder.is_dir():
         raise Refused(400, "no_files", f"The files of task {task_id} are not there any more.")
-    return archive.of_folder(job.render.task_dir, is_final=job.task.state not in QUEUED_TASK)
+    return archive.of_folder(folder, is_final=job.task.state not in QUEUED_TASK)
 
 
 def _remove(ctx: Context, job: model.Job) -> None:

@@ -12,7 +12,7 @@ from datetime import datetime
 
 from renderonline.api.db import catalog, tasks
 from renderonline.api.domain.model import Chunk, Machine, Outcome
-from renderonline.api.domain.reconcile import observe
+from renderonline.api.domain.reconcile import is_about, observe
 from renderonline.api.domain.transitions import ACTIVE_CHUNK, ChunkEvent
 from renderonline.api.hpc_client import HpcClient, Unreachable
 from renderonline.api.services import states
@@ -95,7 +95,7 @@ class Watch:
                 if task.attempt_id is None
                 else tasks.chunk(task.attempt_id)
             )
-        if chunk is not None and chunk.state not in ACTIVE_CHUNK:
+        if chunk is not None and chunk.state not in ACTIVE_CHUNK and is_about(task, chunk):
             reason = chunk.message or "The attempt is over."
             self._ctx.background(self._ctx.stop_render, chunk, reason)
 

@@ -31,9 +31,14 @@ def of_folder(folder: Path, is_final: bool) -> Archive:
     """
     stream = ZipStream(sized=is_final, compress_type=ZIP_STORED)
     for file in _files(folder):
-        stream.add_path(file, arcname=file.relative_to(folder).as_posix(), recurse=False)
+        stream.add_path(file, arcname=_name(file, folder), recurse=False)
     size = len(stream) if is_final else None
     return Archive(_pieces(stream), size)
+
+
+def _name(file: Path, folder: Path) -> str:
+    """The name inside the archive; bytes that are no UTF-8, which a ZIP cannot hold, as �."""
+    return os.fsencode(file.relative_to(folder).as_posix()).decode("utf-8", "replace")
 
 
 def _files(folder: Path) -> list[Path]:

@@ -115,8 +115,10 @@ class TaskFolders:
 def remove_tree(folder: Path) -> bool:
     """Delete a folder, trying for two seconds: on Windows a scanner may hold a file open."""
     for attempt in range(8):
+        if folder.is_symlink():
+            folder.unlink(missing_ok=True)  # put in its place by a renderer: the link goes, alone
         shutil.rmtree(folder, ignore_errors=True)
-        if not folder.exists():
+        if not os.path.lexists(folder):
             return True
         time.sleep(0.05 * (attempt + 1))
     log.warning("%s could not be removed; it is tried again at the next start", folder)
