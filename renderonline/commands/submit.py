@@ -147,8 +147,6 @@ def _fetch(client: farm.Client, outcomes: Sequence[Outcome], folder: Path) -> No
 
 def _report(outcomes: Sequence[Outcome], as_json: bool) -> None:
     for outcome in outcomes:
-        for warning in outcome.warnings:
-            output.say(f"Warning: {outcome.file.name}: {warning}")
         if outcome.cause:
             output.say(f"{outcome.file.name}: {outcome.cause}")
     if as_json:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -35,9 +35,11 @@ def ends(
 ) -> Iterator[tuple[int, wire.TaskDetail | NotFound]]:
     """Follow tasks (id → what to call it): each as it comes to its end, or that it was deleted.
 
+    Says their warnings too, such as why a task gets no machine: each once, when it is news.
     A farm that goes away is waited for; raises Unreachable when PATIENCE_S is over.
     """
     waiting_for = dict(names)
+    said: set[tuple[str, str]] = set()
     began_s = answered_s = time.monotonic()
     with board(names) as shown:
         while waiting_for:
@@ -47,6 +49,7 @@ def ends(
                     answered_s = time.monotonic()
                     if isinstance(seen, wire.TaskDetail):
                         shown.show(seen)
+                        _warn(names[task_id], seen.warnings, said)
                     if isinstance(seen, NotFound) or seen.task.state in FINAL:
                         del waiting_for[task_id]
                         yield task_id, seen
@@ -61,6 +64,14 @@ def _look(client: Client, task_id: int) -> wire.TaskDetail | NotFound:
         return client.task(task_id)
     except NotFound as error:
         return error
+
+
+def _warn(name: str, warnings: Sequence[str], said: set[tuple[str, str]]) -> None:
+    """Say the warnings that were not `said` of the project yet."""
+    for warning in warnings:
+        if (name, warning) not in said:
+            said.add((name, warning))
+            output.say(f"Warning: {name}: {warning}")
 
 
 def pause_s(age_s: float) -> float:

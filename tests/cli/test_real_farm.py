@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Iterator
@@ -11,9 +12,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from support import processes
 from support.farm import Farm, running_farm
 from support.processes import run_cli, run_json
 from support.scenes import blender
+from support.waiting import wait_until
 
 from renderonline.client import Client
 
@@ -127,6 +130,34 @@ def test_a_task_that_fails_is_1_with_its_cause(environment: dict[str, str], tmp_
     assert told["State"] == "failed"
     assert told["Cause"]
     assert told["Cause"] in done.stderr
+
+
+def test_waiting_for_an_engine_that_no_machine_has_says_so(
+    farm: Farm, ask: Callable[..., Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    template = "nowhere $RENDERONLINE:@uploaded_file"
+    words = ["--name", "nowhere", "--extension", ".none", "--render-argument", template]
+    farm.admin("engine", "add", *words)
+    said = tmp_path / "said.txt"
+    with (
+        said.open("w") as stderr,
+        subprocess.Popen(
+            processes.command("submit", write(tmp_path / "a.none", "x"), "--wait", "--json"),
+            env=processes.private_environment(tmp_path / "home", environment),
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+        ) as waiting,
+    ):
+        try:
+            wait_until(lambda: "has the engine nowhere" in said.read_text(), "the warning")
+            (queued,) = ask("tasks", "--state", "queued")["Tasks"]
+            ask("cancel", str(queued["Task"]["TaskId"]))
+            stdout, _ = waiting.communicate(timeout=processes.DEADLINE_S)
+        finally:
+            waiting.kill()
+    assert (waiting.returncode, json.loads(stdout)["State"]) == (1, "cancelled")
+    assert said.read_text().count("has the engine nowhere") == 1
 
 
 def test_a_task_is_listed_cancelled_and_deleted(

@@ -18,7 +18,7 @@ Serve = Callable[..., str]
 
 
 def detail(state: TaskState = TaskState.QUEUED, **fields: Any) -> wire.TaskDetail:
-    chunks = fields.pop("chunks", [])
+    chunks, warnings = fields.pop("chunks", []), fields.pop("warnings", [])
     task = wire.Task(
         task_id=fields.pop("task_id", 1),
         user_id=1,
@@ -38,7 +38,9 @@ def detail(state: TaskState = TaskState.QUEUED, **fields: Any) -> wire.TaskDetai
     engine = wire.Engine(
         engine_id=1, name="blender", extension=".blend", download_path="", render_argument=""
     )
-    return wire.TaskDetail(task=task, render=render, engine=engine, chunks=chunks, warnings=[])
+    return wire.TaskDetail(
+        task=task, render=render, engine=engine, chunks=chunks, warnings=warnings
+    )
 
 
 def chunk(machine_id: int, state: ChunkState) -> wire.Chunk:
@@ -104,6 +106,27 @@ def test_a_task_is_followed_to_its_end(
         "a.blend: queued, 0/4 frames",
         "a.blend: running, 1/4 frames, machine 3",
         f"a.blend: {state}, 0/4 frames",
+    ]
+
+
+def test_what_a_task_waits_for_is_said_once_when_it_is_news(
+    serve: Serve, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lonely, refused = "No machine has the engine blender.", "The machine refused: busy."
+    answers = [
+        detail(),
+        detail(warnings=[lonely]),
+        detail(warnings=[lonely, refused]),
+        detail(warnings=[refused]),
+        detail(TaskState.SUCCEEDED, warnings=["A library is missing.", lonely]),
+    ]
+    assert state_of(follow(serve(scripted(*answers)))) is TaskState.SUCCEEDED
+    assert capsys.readouterr().err.splitlines() == [
+        "a.blend: queued, 0%",
+        f"Warning: a.blend: {lonely}",
+        f"Warning: a.blend: {refused}",
+        "a.blend: succeeded, 0%",
+        "Warning: a.blend: A library is missing.",
     ]
 
 
