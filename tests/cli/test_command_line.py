@@ -15,7 +15,8 @@ import bottle
 import pytest
 from support.processes import DEADLINE_S, command, private_environment, run_cli
 
-from renderonline import __version__
+from renderonline import __version__, client
+from renderonline.commands.edge import Exit, Failure, explain
 
 from .test_waiting import detail, scripted
 
@@ -267,6 +268,26 @@ def test_ctrl_c_while_waiting_says_that_the_farm_goes_on(
     assert "goes on rendering without you: task 1" in stderr
     assert "Traceback" not in stderr
     assert json.loads(stdout)["Error"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("kind", "exit_code"),
+    [
+        (client.Refused, Exit.FAILED),
+        (client.ClientError, Exit.FAILED),
+        (client.Unusable, Exit.USAGE),
+        (client.Unreachable, Exit.UNREACHABLE),
+        (client.NotAllowed, Exit.NOT_ALLOWED),
+        (client.NotFound, Exit.NOT_FOUND),
+    ],
+)
+def test_each_kind_of_error_has_its_exit_code(
+    kind: type[client.ClientError], exit_code: Exit
+) -> None:
+    failure = explain(kind("The project is too large.", "Make it smaller.", "too_large"))
+    assert failure == Failure(
+        exit_code, "too_large", "The project is too large.", "Make it smaller."
+    )
 
 
 def test_a_mistake_of_ours_is_a_sentence_and_verbose_shows_where() -> None:
