@@ -6,6 +6,7 @@ Sending finished files to the api over HTTP is another implementation of the sam
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
@@ -20,6 +21,10 @@ class Results(Protocol):
         """Files that this attempt created or changed, relative to its output folder, sorted."""
         ...
 
+    def fault(self) -> str | None:
+        """Why nothing in the output folder may be taken for a result, as a sentence; None if it may."""
+        ...
+
 
 class NoResults:
     """An original start: it names no output folder, so nothing can be said about its files."""
@@ -27,6 +32,12 @@ class NoResults:
     def changed(self) -> list[Path]:
         return []
 
+    def fault(self) -> str | None:
+        return None
+
+
+JUNCTION_TAG = 0xA0000003
+"""IO_REPARSE_TAG_MOUNT_POINT: Windows' other kind of link, which `is_symlink` does not know."""
 
 Stamp = tuple[int, int, int, int]
 """What differs after a file was written again: size, both times in ns, and its number."""
@@ -36,33 +47,67 @@ class LocalResults:
     """The output folder on a local or shared disk; what lay there before is not a result."""
 
     def __init__(self, output_dir: Path) -> None:
-        """Creates `output_dir`. Raises Refusal when it cannot be created or read."""
+        """Creates `output_dir`. Raises Refusal when it is a link, or cannot be created or read."""
         self._output_dir = output_dir
         if not output_dir.is_absolute():
             raise Refusal(f"The output folder {output_dir} is not an absolute path.")
         try:
             output_dir.mkdir(parents=True, exist_ok=True)
-            self._before = dict(_stamps(output_dir))
+            self._real_dir = output_dir.resolve()
+            is_link = _is_link(output_dir)
+            self._before = {} if is_link else dict(_stamps(output_dir))
         except OSError as error:
             raise Refusal(
                 f"The output folder {output_dir} cannot be used on this machine: "
                 f"{error.strerror or error}. Check that the node's user may write there."
             ) from None
+        if is_link:
+            raise Refusal(
+                f"The output folder {output_dir} is a link. Results are taken from real folders "
+                "only: remove the link, and requeue the task."
+            )
 
     def changed(self) -> list[Path]:
-        after = dict(_stamps(self._output_dir)) if self._output_dir.is_dir() else {}
+        if self.fault() is not None or not self._output_dir.is_dir():
+            return []
+        after = dict(_stamps(self._output_dir))
         return sorted(path for path, stamp in after.items() if self._before.get(path) != stamp)
+
+    def fault(self) -> str | None:
+        """A renderer runs what is in the scene, which may put a link in the folder's place."""
+        try:
+            is_replaced = self._output_dir.resolve() != self._real_dir
+        except (OSError, RuntimeError):  # a link that cannot be followed, a loop of links
+            is_replaced = True
+        if not is_replaced:
+            return None
+        return (
+            f"The render replaced its output folder {self._output_dir} by a link, so nothing in "
+            "it was taken for a result. Look at the scripts in the scene."
+        )
 
 
 def _stamps(folder: Path) -> Iterator[tuple[Path, Stamp]]:
-    """Every regular file below `folder`, relative to it. Links are not followed out of it."""
-    for parent, _folders, names in os.walk(folder):
+    """Every regular file below `folder`, relative to it. No link is followed."""
+    for parent, folders, names in os.walk(folder):
+        # `os.walk` knows symbolic links by itself, but follows junctions.
+        folders[:] = [name for name in folders if not _is_link(Path(parent, name))]
         for name in names:
             path = Path(parent, name)
             try:
                 status = path.lstat()
             except FileNotFoundError:
                 continue  # a renderer's temporary file, gone between listing and looking
-            if path.is_file() and not path.is_symlink():
+            if stat.S_ISREG(status.st_mode):
                 stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
                 yield path.relative_to(folder), stamp
+
+
+def _is_link(path: Path) -> bool:
+    """Whether `path` leads elsewhere; False if nothing is there."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        return False
+    tag: int = getattr(status, "st_reparse_tag", 0)  # only Windows has it
+    return stat.S_ISLNK(status.st_mode) or tag == JUNCTION_TAG

@@ -133,6 +133,9 @@ class Attempt:
             return Verdict(False, Cause.INTERRUPTED, self._stop_reason)
         if self.order.output_dir is None and exit_code == 0:
             return Verdict(True)  # nothing is known of its files; so judges the original, too
+        fault = self._results.fault()
+        if fault is not None:
+            return Verdict(False, Cause.SCENE, fault)
         ending = Ending(exit_code, self._results.changed(), self.order.output_dir)
         return self._reader.judge(ending)
 

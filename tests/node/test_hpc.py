@@ -212,6 +212,18 @@ def test_exit_code_0_without_the_files_is_no_success(remote: Remote, project: Pa
     assert task["Message"]
 
 
+def test_a_link_in_the_output_folders_place_is_no_success(remote: Remote, project: Path) -> None:
+    (project / "private").mkdir()
+    (project / "private" / "keys").write_text("secret")
+    code = "import os; os.rmdir('output'); os.symlink('private', 'output')"
+    start = ours(project, write_script(project, code))
+    remote.start(**start)
+    task = remote.ended()
+    assert (task["IsSuccess"], task["ExitCode"], task["Cause"]) == (False, 0, "scene")
+    assert "replaced its output folder" in task["Message"]
+    assert "is a link" in remote.refused("start", {**start, "AttemptId": 4})
+
+
 def test_the_log_begins_with_the_command(remote: Remote, project: Path, tmp_path: Path) -> None:
     script = write_script(project, "print('hello')")
     remote.start(**ours(project, script, "a b"))

@@ -38,11 +38,54 @@ def test_a_link_is_no_result(tmp_path: Path) -> None:
     assert results.changed() == []
 
 
+def test_an_output_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "output").symlink_to(tmp_path, target_is_directory=True)
+    with pytest.raises(Refusal, match="output is a link"):
+        LocalResults(tmp_path / "output")
+
+
+def test_a_link_above_the_output_folder_is_none_of_the_renderers(tmp_path: Path) -> None:
+    """macOS' /tmp is one, and so may be the farm's share."""
+    (tmp_path / "real").mkdir()
+    (tmp_path / "share").symlink_to(tmp_path / "real", target_is_directory=True)
+    results = LocalResults(tmp_path / "share" / "output")
+    (tmp_path / "share" / "output" / "frame").write_text("x")
+    assert (results.fault(), results.changed()) == (None, [Path("frame")])
+
+
+@pytest.mark.parametrize("replaced", ["output", "."])
+@pytest.mark.parametrize("target", ["elsewhere", "none", "loop"])
+def test_an_output_folder_replaced_by_a_link_holds_no_results(
+    tmp_path: Path, replaced: str, target: str
+) -> None:
+    (tmp_path / "elsewhere" / "output").mkdir(parents=True)
+    for folder in (tmp_path / "elsewhere", tmp_path / "elsewhere" / "output"):
+        (folder / "secret").write_text("x")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    output = tmp_path / "task" / "output"
+    results = LocalResults(output)
+    link = output.parent / replaced
+    link.rename(tmp_path / "away")
+    link.symlink_to(tmp_path / target, target_is_directory=True)
+    assert "replaced its output folder" in (results.fault() or "")
+    assert results.changed() == []
+
+
+def test_an_output_folder_may_be_made_anew(tmp_path: Path) -> None:
+    """Tools that begin by emptying their output do so."""
+    output = tmp_path / "output"
+    results = LocalResults(output)
+    output.rmdir()
+    output.mkdir()
+    (output / "frame").write_text("x")
+    assert (results.fault(), results.changed()) == (None, [Path("frame")])
+
+
 def test_the_output_folder_is_made_and_may_vanish(tmp_path: Path) -> None:
     results = LocalResults(tmp_path / "deep" / "output")
     assert (tmp_path / "deep" / "output").is_dir()
     (tmp_path / "deep" / "output").rmdir()
-    assert results.changed() == []
+    assert (results.fault(), results.changed()) == (None, [])
 
 
 def test_an_impossible_output_folder_is_refused(tmp_path: Path) -> None:
