@@ -42,14 +42,14 @@ def quick() -> Iterator[OriginalNode]:
 
 
 @contextmanager
-def house_here(folder: Path, machines: list[OriginalNode]) -> Iterator[House]:
+def house_here(folder: Path, machines: list[OriginalNode], poll_s: float = 0.2) -> Iterator[House]:
     """An api in this process. Its machines are gone before it ends, so that nobody waits for them."""
     file = folder / "farm.sqlite3"
     settings = ApiSettings(
         connection_string=f"sqlite:///{file.as_posix()}",
         data_path=folder / "data",
         port=0,
-        poll_seconds=0.2,
+        poll_seconds=poll_s,
     )
     api = Api(settings, SystemClock())
     # All that a house's requests ask of its service is its address.
@@ -136,9 +136,9 @@ def test_start_that_was_taken_but_not_answered_in_time(
 def test_task_cancelled_while_its_start_is_on_the_way(
     slow: SlowNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stop overtakes the start: the machine is stopped once it has begun."""
+    """The stop overtakes the start: the machine is stopped once it has begun, poll or no poll."""
     let_wait(monkeypatch, FOR_EVER_S)
-    with house_here(tmp_path, [slow]) as house:
+    with house_here(tmp_path, [slow], poll_s=FOR_EVER_S) as house:
         task_id = house.task()
         assert slow.was_asked.wait(60)
         assert house.request("POST", "dequeue", json={"TaskId": task_id}).status_code == 200
