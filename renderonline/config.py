@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -30,13 +30,22 @@ class Loaded:
 
 
 # --------------------------------------------------------------------------- what a value may be
-# A parser takes the JSON value and the folder that relative paths start from, and returns the
-# typed value or raises ValueError saying what the key takes.
-
-Parser = Callable[[Any, Path], Any]
+# A parser takes the JSON value and its place, and returns the typed value or raises ValueError
+# saying what the key takes.
 
 
-def _port(value: Any, _base: Path) -> int:
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a value stands: what relative paths start from, and who hears of oddities there."""
+
+    base: Path
+    warn: Callable[[str], None]
+
+
+Parser = Callable[[Any, Place], Any]
+
+
+def _port(value: Any, _place: Place) -> int:
     text = str(value)
     is_number = not isinstance(value, bool) and text.isascii() and text.isdigit()
     if not is_number or len(text) > 5 or int(text) > 65535:
@@ -44,39 +53,39 @@ def _port(value: Any, _base: Path) -> int:
     return int(text)
 
 
-def _text(value: Any, _base: Path) -> str:
+def _text(value: Any, _place: Place) -> str:
     if not isinstance(value, str) or not value.strip():
         raise ValueError("takes a text that is not empty")
     return value
 
 
-def _optional_text(value: Any, base: Path) -> str | None:
-    return None if value is None or value == "" else _text(value, base)
+def _optional_text(value: Any, place: Place) -> str | None:
+    return None if value is None or value == "" else _text(value, place)
 
 
-def _path(value: Any, base: Path) -> Path:
+def _path(value: Any, place: Place) -> Path:
     if not isinstance(value, str) or not value.strip() or "\0" in value:
         raise ValueError("takes a path")
-    return (base / Path(value).expanduser()).absolute()
+    return (place.base / Path(value).expanduser()).absolute()
 
 
-def _optional_path(value: Any, base: Path) -> Path | None:
-    return None if value is None or value == "" else _path(value, base)
+def _optional_path(value: Any, place: Place) -> Path | None:
+    return None if value is None or value == "" else _path(value, place)
 
 
-def _seconds(value: Any, _base: Path) -> float:
+def _seconds(value: Any, _place: Place) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0.05 <= value <= 3600:
         raise ValueError("takes a number of seconds from 0.05 to 3600")
     return float(value)
 
 
-def _byte_count(value: Any, _base: Path) -> int:
+def _byte_count(value: Any, _place: Place) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 255:
         raise ValueError("takes a whole number from 0 to 255")
     return value
 
 
-def _size(value: Any, _base: Path) -> int:
+def _size(value: Any, _place: Place) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("takes a whole number of bytes, 1 or more")
     return value
@@ -90,18 +99,17 @@ class CertificateFiles:
     priv_pem_path: Path
 
 
-def _certificate(value: Any, base: Path) -> CertificateFiles | None:
+def _certificate(value: Any, place: Place) -> CertificateFiles | None:
     if value is None:
         return None
     takes = 'takes null or {"FullchainPemPath": …, "PrivPemPath": …}, both paths of PEM files'
     if not isinstance(value, dict):
         raise ValueError(takes)
-    keys = {str(k).lower(): v for k, v in value.items()}
-    if set(keys) != {"fullchainpempath", "privpempath"}:
+    names = ("FullchainPemPath", "PrivPemPath")
+    keys = _by_name(value, names, "Certificate: ", place.warn)
+    if set(keys) != set(names):
         raise ValueError(takes)
-    files = CertificateFiles(
-        _path(keys["fullchainpempath"], base), _path(keys["privpempath"], base)
-    )
+    files = CertificateFiles(*(_path(keys[name], place) for name in names))
     for file in (files.fullchain_pem_path, files.priv_pem_path):
         if not file.is_file():
             raise ValueError(f"{takes}; there is no file {file}")
@@ -121,12 +129,12 @@ class EngineSetting:
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def _engines(value: Any, base: Path) -> tuple[EngineSetting, ...] | None:
+def _engines(value: Any, place: Place) -> tuple[EngineSetting, ...] | None:
     if value is None:
         return None
     if not isinstance(value, list):
         raise ValueError('takes a list of {"EngineId": …, "ExecutablePath": …}')
-    engines = tuple(_engine(item, base) for item in value)
+    engines = tuple(_engine(item, place) for item in value)
     names = [engine.engine_id.lower() for engine in engines]
     for name in names:
         if names.count(name) > 1:
@@ -134,45 +142,40 @@ def _engines(value: Any, base: Path) -> tuple[EngineSetting, ...] | None:
     return engines
 
 
-def _engine(item: Any, base: Path) -> EngineSetting:
+def _engine(item: Any, place: Place) -> EngineSetting:
     if not isinstance(item, dict):
         raise ValueError('takes a list of {"EngineId": …, "ExecutablePath": …}')
-    keys = {str(k).lower(): v for k, v in item.items()}
-    unknown = set(keys) - {"engineid", "executablepath", "adapter", "environment"}
-    if unknown:
-        raise ValueError(
-            f"has an entry with the unknown key {sorted(unknown)[0]!r}; an entry takes EngineId, "
-            "ExecutablePath, Adapter and Environment"
-        )
-    engine_id = keys.get("engineid")
+    names = ("EngineId", "ExecutablePath", "Adapter", "Environment")
+    keys = _by_name(item, names, "RenderingEngines: ", place.warn)
+    engine_id = keys.get("EngineId")
     if not isinstance(engine_id, str) or not engine_id.strip():
         raise ValueError(
             'has an entry without an EngineId, the engine\'s name in the api ("blender")'
         )
-    adapter = keys.get("adapter")
+    adapter = keys.get("Adapter")
     if adapter is not None and (not isinstance(adapter, str) or adapter.lower() not in ADAPTERS):
         raise ValueError(f"has an entry whose Adapter is not one of {', '.join(ADAPTERS)}")
-    environment = keys.get("environment") or {}
+    environment = keys.get("Environment") or {}
     if not isinstance(environment, dict) or not all(
         isinstance(v, str) for v in environment.values()
     ):
         raise ValueError('has an entry whose Environment is not {"NAME": "value"}')
     return EngineSetting(
         engine_id=engine_id.strip(),
-        executable_path=_executable(keys.get("executablepath"), base),
+        executable_path=_executable(keys.get("ExecutablePath"), place),
         adapter=adapter.lower() if adapter else None,
         environment=tuple(environment.items()),
     )
 
 
-def _executable(value: Any, base: Path) -> str | None:
+def _executable(value: Any, place: Place) -> str | None:
     """A bare name is looked up on PATH later; anything with a separator is a path."""
     if value is None or value == "":
         return None
     if not isinstance(value, str) or "\0" in value:
         raise ValueError("has an entry whose ExecutablePath is not a path")
     if "/" in value or "\\" in value:
-        return str(_path(value, base))
+        return str(_path(value, place))
     return value
 
 
@@ -300,26 +303,45 @@ def parse(
 ) -> tuple[Settings, tuple[str, ...]]:
     """Typed settings and warnings from a parsed JSON object. Raises ConfigError."""
     where = str(source or shape.FILE_NAME)
-    known = {f.metadata["name"].lower(): f for f in fields(shape)}
+    known = {f.metadata["name"]: f for f in fields(shape)}
     values: dict[str, Any] = {}
-    warnings = []
-    for key, value in raw.items():
-        setting = known.get(str(key).lower())
-        if setting is None:
-            names = ", ".join(f.metadata["name"] for f in known.values())
-            warnings.append(f"{where}: unknown key {key!r} is ignored. Known: {names}.")
-            continue
+    warnings: list[str] = []
+    place = Place(base, lambda text: warnings.append(f"{where}: {text}"))
+    for name, value in _by_name(raw, known, "", place.warn).items():
+        setting = known[name]
         if value is None and setting.default is not MISSING and setting.default is not None:
             continue  # null says "the default", except where null is a value of its own
         try:
-            values[setting.name] = setting.metadata["parse"](value, base)
+            values[setting.name] = setting.metadata["parse"](value, place)
         except ValueError as error:
-            raise ConfigError(f"{where}: {setting.metadata['name']} {error}.") from None
+            raise ConfigError(f"{where}: {name} {error}.") from None
         except OSError as error:
-            raise ConfigError(f"{where}: {setting.metadata['name']}: {error}.") from None
+            raise ConfigError(f"{where}: {name}: {error}.") from None
     if values.get("data_path") is None:
         values["data_path"] = paths.data_dir()
     return shape(**values), tuple(warnings)
+
+
+def _by_name(
+    raw: dict[str, Any], known: Iterable[str], prefix: str, warn: Callable[[str], None]
+) -> dict[str, Any]:
+    """The values in `raw` by the `known` names, which match in any case.
+
+    Warns of a key that is unknown, and of one that is there twice in different case: the last
+    counts. `prefix` begins each warning.
+    """
+    names = {name.lower(): name for name in known}
+    written: dict[str, str] = {}
+    for key in raw:
+        name = names.get(key.lower())
+        if name is None:
+            takes = ", ".join(names.values())
+            warn(f"{prefix}unknown key {key!r} is ignored. Known: {takes}.")
+            continue
+        if name in written:
+            warn(f"{prefix}{written[name]!r} is ignored, because {key!r} follows. Keep one.")
+        written[name] = key
+    return {name: raw[key] for name, key in written.items()}
 
 
 def _read_json(file: Path) -> dict[str, Any]:

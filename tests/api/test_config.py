@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from renderonline.config import ApiSettings, ConfigError, NodeSettings, load, parse
+from renderonline.config import ApiSettings, ConfigError, EngineSetting, NodeSettings, load, parse
 
 API_MISTAKES: list[tuple[str, Any]] = [
     ("ConnectionString", 5),
@@ -51,7 +51,6 @@ NODE_MISTAKES: list[tuple[str, Any]] = [
     ("RenderingEngines", [{"EngineId": "a", "ExecutablePath": 5}]),
     ("RenderingEngines", [{"EngineId": "a", "Adapter": "maya"}]),
     ("RenderingEngines", [{"EngineId": "a", "Environment": {"A": 1}}]),
-    ("RenderingEngines", [{"EngineId": "a", "Executable": "x"}]),
     ("RenderingEngines", [{"EngineId": "a"}, {"EngineId": "A"}]),
     ("Host", ""),
 ]
@@ -92,6 +91,41 @@ def test_unknown_key_is_named_in_a_warning_and_costs_nothing_else(tmp_path: Path
     (warning,) = warnings
     assert "'Prot'" in warning
     assert "PollSeconds" in warning, "it says what there is instead"
+
+
+def test_unknown_key_of_an_engine_costs_nothing_else(tmp_path: Path) -> None:
+    raw = {"RenderingEngines": [{"EngineId": "a", "Executable": "x"}, {"EngineId": "b"}]}
+    settings, warnings = parse(NodeSettings, raw, tmp_path, tmp_path / "node.json")
+    assert settings.engines == (EngineSetting("a", None), EngineSetting("b", None))
+    assert warnings == (
+        f"{tmp_path / 'node.json'}: RenderingEngines: unknown key 'Executable' is ignored. "
+        "Known: EngineId, ExecutablePath, Adapter, Environment.",
+    )
+
+
+def test_unknown_key_of_a_certificate_costs_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "a.pem").touch()
+    certificate = {"FullchainPemPath": "a.pem", "PrivPemPath": "a.pem", "Chain": 1}
+    settings, warnings = parse(ApiSettings, {"Certificate": certificate}, tmp_path)
+    assert settings.certificate is not None
+    (warning,) = warnings
+    assert "Certificate: unknown key 'Chain'" in warning
+
+
+@pytest.mark.parametrize(
+    ("raw", "says"),
+    [
+        ({"Port": "55200", "port": "1"}, "'Port' is ignored, because 'port' follows"),
+        ({"RenderingEngines": [{"engineid": "a", "EngineId": "b"}], "port": 1},
+         "RenderingEngines: 'engineid' is ignored, because 'EngineId' follows"),
+    ],
+)  # fmt: skip
+def test_key_that_is_there_twice_is_said(tmp_path: Path, raw: dict[str, Any], says: str) -> None:
+    settings, warnings = parse(NodeSettings, raw, tmp_path)
+    assert settings.port == 1
+    assert settings.engines in (None, (EngineSetting("b", None),))
+    (warning,) = warnings
+    assert says in warning
 
 
 @pytest.mark.parametrize(("key", "value"), API_MISTAKES)
