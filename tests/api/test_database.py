@@ -15,6 +15,7 @@ from support.mariadb import mariadb_server
 from renderonline.api.app import open_database
 from renderonline.api.db import catalog, tables, tasks
 from renderonline.api.db.connection import TRIES, Database, DatabaseError, Stale, Transaction
+from renderonline.api.services import admin
 from renderonline.config import ApiSettings
 
 RENDER = {
@@ -135,6 +136,33 @@ def test_each_of_many_claims_is_one_claimers(database: Database) -> None:
     assert sorted(task_id for some in won for task_id in some) == ids
     with database.reading():
         assert [len(tasks.chunks([task_id])[task_id]) for task_id in ids] == [1] * len(ids)
+
+
+@pytest.mark.parametrize("lock", ["user", "machine"])
+def test_what_is_counted_under_a_lock_is_all_there_is(database: Database, lock: str) -> None:
+    """Two that count, then add: the second waits for the first, and counts what that has added."""
+    admin.add(database, "user", {"email": "artist@example.com"})
+    admin.add(database, "machine", {"ip_address": "127.0.0.1"})
+    take = {"user": tasks.lock_user, "machine": catalog.lock_machine}[lock]
+    first_has_added, second_has_counted = threading.Event(), threading.Event()
+
+    def first(_tx: Transaction) -> None:
+        take(1)
+        tasks.add(1, datetime(2026, 1, 1), RENDER, None)
+        first_has_added.set()
+        second_has_counted.wait(0.5)  # it cannot, as long as this goes on
+
+    def second(_tx: Transaction) -> int:
+        take(1)
+        counted = tasks.queued_count(1)
+        second_has_counted.set()
+        return counted
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(database.transact, first)
+        first_has_added.wait()
+        assert database.transact(second) == 1
+        running.result()
 
 
 def claim(task_id: int, machine_id: int) -> Callable[[Transaction], bool]:

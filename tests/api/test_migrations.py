@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from support import original_database
 from support.mariadb import Database as MariaDatabase
 from support.original_database import DEQUEUED, FAILED, FINISHED, QUEUED, RUNNING
-from support.processes import DEADLINE_S, command, private_environment, write_config
+from support.processes import DEADLINE_S, private_environment
 
 from renderonline.api.app import open_database
 from renderonline.api.db import catalog, tasks
@@ -86,23 +87,43 @@ def test_several_programs_may_come_first(
         execute(database, "ALTER TABLE tasks DROP COLUMN cause")
         execute(database, "ALTER TABLE engines DROP COLUMN file_pattern")
         database.close()
-    config = write_config(
-        tmp_path / "RenderAPI.json",
-        {"ConnectionString": connection_string, "DataPath": str(tmp_path / "data")},
-    )
-    started = [
+    children = [
         subprocess.Popen(
-            command("admin", "engine", "list", "--json", "--config", config),
+            [sys.executable, "-c", OPENER, connection_string, str(tmp_path / "data")],
             env=private_environment(tmp_path / "home"),
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
+            text=True,
         )
         for _ in range(4)
     ]
-    said = [process.communicate(timeout=DEADLINE_S) for process in started]
-    assert [process.returncode for process in started] == [0, 0, 0, 0], said
-    assert len({out for out, _ in said}) == 1, "each sees the one engine"
+    for child in children:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+    for child in children:
+        assert child.stdin is not None
+        child.stdin.write("go\n")
+        child.stdin.flush()
+    said = [child.communicate(timeout=DEADLINE_S) for child in children]
+    assert [child.returncode for child in children] == [0, 0, 0, 0], said
+    assert {out for out, _ in said} == {"['blender']\n"}, "each sees the one engine"
+
+
+OPENER = """
+import sys
+from pathlib import Path
+from renderonline.api.app import open_database
+from renderonline.api.db import catalog
+from renderonline.config import ApiSettings
+settings = ApiSettings(connection_string=sys.argv[1], data_path=Path(sys.argv[2]))
+print("ready", flush=True)
+sys.stdin.readline()
+database = open_database(settings)
+with database.reading():
+    print([engine.name for engine in catalog.engines()])
+"""
+"""A program that opens a database when it is told to, its imports done before."""
 
 
 def everything(database: Database) -> dict[str, list[tuple[Any, ...]]]:
