@@ -1,32 +1,25 @@
 """A virtual environment with pip in it, from any Python 3.11 or later, without root.
 
 Owns how the quick start and the test runner get their Python packages. Uses the standard library
-alone. Debian and Ubuntu ship Python without `ensurepip` (it is in python3-venv); there pip's own
-wheel is fetched from the package index, checked against the index's hash, and installs itself.
+alone. Debian and Ubuntu ship Python without `ensurepip` (it is in python3-venv); there their own
+wheel of pip is fetched with apt, without root, and installs itself.
 """
 
 from __future__ import annotations
 
 import hashlib
-import html
 import importlib.util
 import os
-import re
 import shutil
-import ssl
 import subprocess
 import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import urljoin, urlsplit
+
+import debian_packages
 
 Say = Callable[[str], None]
 """Tells the user what happens, a line at a time."""
-
-DEFAULT_INDEX = "https://pypi.org/simple"
-TIMEOUT_S = 60
 
 
 class EnvironmentFailed(Exception):
@@ -103,7 +96,7 @@ def _make(folder: Path, say: Say) -> None:
     has_ensurepip = importlib.util.find_spec("ensurepip") is not None
     _venv(folder, [] if has_ensurepip else ["--without-pip"])
     if not has_ensurepip:
-        say("This Python comes without pip; fetching it from the package index …")
+        say("This Python comes without pip; fetching Debian's …")
         bootstrap_pip(folder)
 
 
@@ -145,25 +138,23 @@ def _pip(python: Path, arguments: Sequence[str], checkout: Path) -> None:
 
 
 def bootstrap_pip(folder: Path) -> None:
-    """Install pip into the environment in `folder` from its own wheel. Raises EnvironmentFailed."""
-    index = os.environ.get("PIP_INDEX_URL") or DEFAULT_INDEX
+    """Install pip into the environment in `folder` from Debian's own wheel of it.
+
+    Raises EnvironmentFailed.
+    """
     try:
-        url, sha256 = newest_wheel(_fetch(f"{index.rstrip('/')}/pip/").decode(), index)
-        content = _fetch(url)
-    except (OSError, ValueError) as error:
-        host = urlsplit(index).hostname
+        root = debian_packages.fetch(["python3-pip-whl"], folder / "system-pip")
+    except debian_packages.PackagesFailed as error:
         raise EnvironmentFailed(
-            f"pip could not be fetched from the package index at {host}: {error}.\n"
-            "Install the package python3-venv (on Debian and Ubuntu), or set PIP_INDEX_URL to an "
-            "index that this machine can reach, and try again."
+            f"{error}\nOr install python3-venv, which brings pip too."
         ) from None
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise EnvironmentFailed("The pip that was fetched is not what the index says it is.")
-    wheel = folder / Path(urlsplit(url).path).name
-    wheel.write_bytes(content)
+    wheels = sorted((root / "usr/share/python-wheels").glob("pip-*.whl"))
+    if not wheels:
+        raise EnvironmentFailed(
+            "This Python comes without pip. Install the package python3-venv and try again."
+        )
     # A wheel is a ZIP, and Python runs a package inside a ZIP.
-    _run_pip_wheel(python_of(folder), wheel)
-    wheel.unlink()
+    _run_pip_wheel(python_of(folder), wheels[-1])
 
 
 def _run_pip_wheel(python: Path, wheel: Path) -> None:
@@ -176,33 +167,3 @@ def _run_pip_wheel(python: Path, wheel: Path) -> None:
     )
     if done.returncode != 0:
         raise EnvironmentFailed(f"pip could not install itself: {done.stderr.strip()}")
-
-
-def newest_wheel(page: str, index: str) -> tuple[str, str]:
-    """Address and SHA-256 of pip's newest final release on an index's page for it.
-
-    The page is PEP 503's: one link per file, the hash in its fragment. Raises ValueError.
-    """
-    base = f"{index.rstrip('/')}/pip/"
-    found: dict[tuple[int, ...], tuple[str, str]] = {}
-    for link in re.findall(r'<a\s[^>]*href="([^"]+)"', page):
-        address = html.unescape(link)
-        match = re.search(
-            r"/?pip-(\d+(?:\.\d+)*)-py3-none-any\.whl#sha256=([0-9a-f]{64})$", address
-        )
-        if match:
-            version = tuple(int(part) for part in match.group(1).split("."))
-            found[version] = (urljoin(base, address).split("#")[0], match.group(2))
-    if not found:
-        raise ValueError("its page for pip lists no wheel with a SHA-256")
-    return found[max(found)]
-
-
-def _fetch(url: str) -> bytes:
-    """The content at `url`. Raises OSError."""
-    if urlsplit(url).scheme not in ("https", "http", "file"):
-        raise OSError(f"{urlsplit(url).scheme or 'no'} is no scheme for a package index")
-    context = ssl.create_default_context(cafile=os.environ.get("PIP_CERT") or None)
-    with urllib.request.urlopen(url, timeout=TIMEOUT_S, context=context) as answer:
-        content: bytes = answer.read()
-    return content

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import debian_packages
 import environment
 import system_libraries
 
@@ -151,16 +152,14 @@ def _install_bpy(say: Callable[[str], None]) -> Renderer:
 
 def _loaded(python: Path, say: Callable[[str], None]) -> Renderer:
     """The installed `bpy`, with the system libraries that it lacks here. Raises RendererFailed."""
-    folder = python.parent.parent / "system-libraries"
-    library_path = system_libraries.search_path(folder)
+    library_path = None
     done = _import_bpy(python, library_path)
-    if ".so" in done.stderr and library_path is None and system_libraries.can_fetch():
-        say("It needs libraries that this system lacks; fetching them into .venv …")
+    if ".so" in done.stderr and debian_packages.can_fetch():
+        say("It needs libraries that this system lacks; they go into .venv …")
         try:
-            system_libraries.fetch(folder)
-        except system_libraries.LibrariesFailed as error:
+            library_path = system_libraries.search_path(python.parent.parent / "system-libraries")
+        except debian_packages.PackagesFailed as error:
             raise RendererFailed(str(error)) from None
-        library_path = system_libraries.search_path(folder)
         done = _import_bpy(python, library_path)
     if done.returncode != 0:
         why = (done.stderr.strip().splitlines() or ["it ended without a word"])[-1]

@@ -24,6 +24,7 @@ from renderonline.frames import FrameSet
 
 sys.path.insert(0, str(ROOT / "packaging"))
 import contact_sheet
+import debian_packages
 import environment
 import quick_farm
 import quick_renderer
@@ -222,37 +223,32 @@ def test_from_nothing_to_the_sample_and_quickly_again(checkout: Checkout) -> Non
 
 
 @pytest.mark.slow
-def test_pip_comes_from_the_index_where_python_has_none(tmp_path: Path) -> None:
+def test_pip_comes_from_debian_where_python_has_none(tmp_path: Path) -> None:
     folder = tmp_path / "venv"
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     environment.bootstrap_pip(folder)
     subprocess.run([environment.python_of(folder), "-m", "pip", "--version"], check=True)
 
 
-def test_an_index_that_cannot_be_reached_is_a_sentence(
+def test_no_pip_and_no_apt_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(environment.EnvironmentFailed, match="python3-venv"):
+        environment.bootstrap_pip(tmp_path)
+
+
+@pytest.mark.slow
+def test_package_is_unpacked_without_touching_the_system(tmp_path: Path) -> None:
+    root = debian_packages.fetch(["libxxf86vm1"], tmp_path / "packages")
+    assert list(root.rglob("libXxf86vm.so.1"))
+    assert debian_packages.fetch(["libxxf86vm1"], tmp_path / "packages") == root
+
+
+def test_package_that_cannot_be_had_is_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PIP_INDEX_URL", "http://user:secret@127.0.0.1:1/simple")
-    with pytest.raises(environment.EnvironmentFailed, match="python3-venv") as failed:
-        environment.bootstrap_pip(tmp_path)
-    assert "secret" not in str(failed.value)
-
-
-def test_newest_final_wheel_of_an_index_page_is_chosen() -> None:
-    digest = "ab" * 32
-    page = "".join(
-        f'<a href="{link}#sha256={digest}">x</a>'
-        for link in (
-            "../../packages/pip-9.0.1-py3-none-any.whl",
-            "../../packages/pip-24.0-py3-none-any.whl",
-            "../../packages/pip-25.0b1-py3-none-any.whl",
-            "../../packages/pip-26.0.tar.gz",
-        )
-    )
-    address = "https://pypi.example/packages/pip-24.0-py3-none-any.whl"
-    assert environment.newest_wheel(page, "https://pypi.example/simple") == (address, digest)
-    with pytest.raises(ValueError, match="no wheel"):
-        environment.newest_wheel("<html></html>", "https://pypi.example/simple")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(debian_packages.PackagesFailed, match="apt-get install libgl1"):
+        debian_packages.fetch(["libgl1"], tmp_path / "packages")
 
 
 @pytest.mark.parametrize(
