@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from support.original_node import OriginalNode, original_node
+from support.original_node import Answer, OriginalNode, original_node
 from support.processes import Service
 from support.waiting import wait_until
 
+from renderonline import wire
 from renderonline.api import hpc_client
 from renderonline.api.app import Api
 from renderonline.config import ApiSettings
@@ -133,16 +134,29 @@ def test_start_that_was_taken_but_not_answered_in_time(
         assert len(slow.starts) == 1
 
 
+class ReportingNode(SlowNode):
+    """A machine of ours, which is trusted to report: it is not asked often."""
+
+    def _status(self, body: bytes) -> Answer:
+        code, said = super()._status(body)
+        task = said["Task"] and {**said["Task"], "AttemptId": self.starts[-1]["attemptid"]}
+        return code, {**said, "Task": task, "Protocol": wire.PROTOCOL}
+
+
 def test_task_cancelled_while_its_start_is_on_the_way(
-    slow: SlowNode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stop overtakes the start: the machine is stopped once it has begun, poll or no poll."""
+    """The stop overtakes the start: the machine is told again when it says that it has begun."""
     let_wait(monkeypatch, FOR_EVER_S)
+    slow = ReportingNode(["any"])
+    slow.up()
     with house_here(tmp_path, [slow], poll_s=FOR_EVER_S) as house:
         task_id = house.task()
         assert slow.was_asked.wait(60)
+        asked = slow.status_requests
         assert house.request("POST", "dequeue", json={"TaskId": task_id}).status_code == 200
         wait_until(lambda: slow.stops, "the machine has been told to stop what it has not begun")
+        wait_until(lambda: slow.status_requests > asked, "it was asked after that; now no more")
         slow.may_take.set()
         slow.may_answer.set()
         wait_until(lambda: slow.task and not slow.task["IsRunning"], "the render is stopped")
