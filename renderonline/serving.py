@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import socket
 import ssl
 import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
 import bottle
+import cheroot.server
+import cheroot.wsgi
 import waitress.server
+from cheroot.ssl.builtin import BuiltinSSLAdapter
 from waitress import wasyncore
+from waitress.channel import HTTPChannel
+from waitress.task import ErrorTask, WSGITask
+from waitress.utilities import RequestEntityTooLarge
 
 from renderonline import wire
 from renderonline.config import CertificateFiles
@@ -23,6 +31,22 @@ SMALL_BODY_BYTES = 1 << 20
 """Largest JSON body that is read; the largest of ours, an enqueue, is a few KiB."""
 
 THREADS = 16
+TLS_THREADS = 64
+"""More than for HTTP: cheroot's threads also wait for slow bodies, and for the TLS handshake."""
+
+HEADER_TIMEOUT_S = 5
+"""The longest silence over TLS once a request has begun, until its header is complete."""
+
+IDLE_TIMEOUT_S = 20
+"""The longest silence over TLS inside a body, and between two requests, which holds no thread."""
+
+LINGER_S = 5
+"""How long a connection is read on after a body was refused unread, so that its sender, who may
+still be writing, sees the answer: closing at once would take it back (TCP resets)."""
+
+TOO_LARGE = "renderonline.too_large"
+"""In a request's environment: the limit in bytes that its body is above. The body is not there."""
+
 CODES = {
     400: "bad_request",
     401: "unauthorized",
@@ -102,10 +126,14 @@ def header(name: str) -> str | None:
 
 
 def body_length() -> int | None:
-    """The request's Content-Length in bytes; None for a chunked body. Raises HttpError 400.
+    """The request's Content-Length in bytes; None for a chunked body.
 
-    cheroot lets a negative length through, and would read until the connection ends.
+    Raises HttpError: 413 above what the server takes at all, 400 where it is no length (cheroot
+    lets a negative one through, and would read until the connection ends).
     """
+    limit_bytes = bottle.request.environ.get(TOO_LARGE)
+    if limit_bytes is not None:
+        raise HttpError(413, "too_large", f"The body is larger than {limit_bytes} bytes.")
     text = bottle.request.environ.get("CONTENT_LENGTH") or ""
     if not text:
         return None
@@ -158,7 +186,7 @@ class Server:
         try:
             if certificate is None:
                 self._server = _waitress(app, host, port, max_body_bytes)
-                self.port = int(self._server.effective_port)
+                self.port = int(_listeners(self._server)[0].effective_port)
             else:
                 self._server = _cheroot(app, host, port, certificate, max_body_bytes)
                 self.port = int(self._server.bind_addr[1])
@@ -210,8 +238,63 @@ class Server:
             self._server.trigger.pull_trigger(lambda: wasyncore.close_all(sockets, ignore_all=True))
 
 
+class _Channel(HTTPChannel):  # type: ignore[misc]
+    """A connection of waitress that leaves the refusal of a large body to the app.
+
+    waitress would answer by itself, in plain text, and close while the sender is still writing.
+    """
+
+    lingers = False  # set by the refusal: close our half first
+    _is_half_closed = False
+
+    @staticmethod
+    def error_task_class(channel: Any, request: Any) -> Any:
+        """What answers a request that waitress refuses; it calls this as it would a class."""
+        if isinstance(request.error, RequestEntityTooLarge):
+            return _RefusedBody(channel, request)
+        return ErrorTask(channel, request)
+
+    def handle_close(self) -> None:
+        if not self.lingers or self._is_half_closed:
+            super().handle_close()
+            return
+        self._is_half_closed, self.will_close = True, False
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError:
+            super().handle_close()
+
+    def handle_read(self) -> None:
+        """Reads nothing into a request any more once we have closed our half.
+
+        It is no activity either: waitress ends the connection when its timeout is over.
+        """
+        if not self._is_half_closed:
+            super().handle_read()
+            return
+        try:
+            self.recv(self.adj.recv_bytes)  # at the end it calls handle_close
+        except OSError:
+            self.handle_close()
+
+
+class _RefusedBody(WSGITask):  # type: ignore[misc]
+    """Asks the app for its answer to a request whose body is too large and was not read."""
+
+    def get_environment(self) -> dict[str, Any]:
+        environ: dict[str, Any] = super().get_environment()
+        environ["wsgi.input"] = io.BytesIO()
+        environ[TOO_LARGE] = self.channel.server.adj.max_request_body_size
+        return environ
+
+    def execute(self) -> None:
+        self.set_close_on_finish()  # what follows is the body, not another request
+        self.channel.lingers = True
+        super().execute()
+
+
 def _waitress(app: Any, host: str, port: int, max_body_bytes: int) -> Any:
-    return waitress.server.create_server(
+    server = waitress.server.create_server(
         app,
         host=host,
         port=port,
@@ -226,37 +309,101 @@ def _waitress(app: Any, host: str, port: int, max_body_bytes: int) -> Any:
         connection_limit=1000,
         clear_untrusted_proxy_headers=True,
     )
+    for listener in _listeners(server):
+        listener.channel_class = _Channel
+    return server
+
+
+def _listeners(server: Any) -> list[Any]:
+    """The listening sockets of what waitress makes: itself, or several in its map."""
+    if isinstance(server, waitress.server.MultiSocketServer):
+        return [s for s in server.map.values() if isinstance(s, waitress.server.BaseWSGIServer)]
+    return [server]
+
+
+class _HandshakeLater(BuiltinSSLAdapter):
+    """Leaves the TLS handshake to the worker's first read.
+
+    cheroot does it in the accepting thread, where one silent connection holds up everybody.
+    """
+
+    def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
+        secured = self.context.wrap_socket(sock, do_handshake_on_connect=False, server_side=True)
+        return secured, {"wsgi.url_scheme": "https", "HTTPS": "on"}
+
+
+class _TlsConnection(cheroot.server.HTTPConnection):
+    """A connection of cheroot: quick with its header, and closed so that the answer arrives."""
+
+    lingers = False
+
+    def communicate(self) -> Any:
+        self.socket.settimeout(HEADER_TIMEOUT_S)
+        return super().communicate()  # type: ignore[no-untyped-call]
+
+    def close(self) -> None:
+        if self.lingers:
+            self._read_on()
+        super().close()
+
+    def _read_on(self) -> None:
+        """Close our half and take what the sender still writes, as long as that may last."""
+        ends_at = time.monotonic() + LINGER_S
+        try:
+            self.socket.shutdown(socket.SHUT_WR)  # from here on, what is read stays encrypted
+            while (left_s := ends_at - time.monotonic()) > 0:
+                self.socket.settimeout(left_s)
+                if not self.socket.recv(1 << 16):
+                    return
+        except OSError:
+            return  # gone, or out of time: there is nobody to wait for
+
+
+class _TlsGateway(cheroot.wsgi.Gateway_10):
+    """Between cheroot and the app: what is too large is the app's to refuse."""
+
+    def get_environ(self) -> Any:
+        self.req.conn.socket.settimeout(IDLE_TIMEOUT_S)  # the header is complete
+        environ: Any = super().get_environ()  # type: ignore[no-untyped-call]
+        limit_bytes = self.req.server.max_body_bytes
+        if getattr(self.req.rfile, "remaining", 0) > limit_bytes:
+            environ[TOO_LARGE] = limit_bytes
+        return environ
+
+    def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
+        """Close after an answer that leaves much unread: cheroot would read it all, to memory."""
+        unread_bytes = getattr(self.req.rfile, "remaining", 0)
+        if unread_bytes > SMALL_BODY_BYTES or (self.req.chunked_read and status[0] == "4"):
+            self.req.close_connection = self.req.conn.lingers = True
+        return super().start_response(status, headers, exc_info)
+
+
+class _TlsServer(cheroot.wsgi.Server):
+    """cheroot's server, with a thread for whoever says something."""
+
+    ConnectionClass = _TlsConnection
+    max_body_bytes = 0
+
+    def process_conn(self, conn: Any) -> None:
+        """A new connection waits for its first byte beside the idle ones, in no thread."""
+        if conn.last_used is None:
+            self._connections.put(conn)  # type: ignore[attr-defined]
+        else:
+            super().process_conn(conn)
+
+    def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
+        _log_cheroot(msg, level, traceback)
 
 
 def _cheroot(
     app: Any, host: str, port: int, certificate: CertificateFiles, max_body_bytes: int
 ) -> Any:
-    from cheroot.ssl.builtin import BuiltinSSLAdapter
-    from cheroot.wsgi import Server as CherootServer
-
-    class HandshakeLater(BuiltinSSLAdapter):
-        """Leaves the TLS handshake to the worker's first read.
-
-        cheroot does it in the accepting thread, where one silent connection holds up everybody.
-        """
-
-        def wrap(self, sock: socket.socket) -> tuple[ssl.SSLSocket, dict[str, str]]:
-            secured = self.context.wrap_socket(
-                sock, do_handshake_on_connect=False, server_side=True
-            )
-            return secured, {"wsgi.url_scheme": "https", "HTTPS": "on"}
-
-    class LoggingServer(CherootServer):
-        def error_log(
-            self, msg: str = "", level: int = logging.INFO, traceback: bool = False
-        ) -> None:
-            _log_cheroot(msg, level, traceback)
-
-    server = LoggingServer(
-        (host, port), app, numthreads=THREADS * 2, timeout=20, shutdown_timeout=1
+    server = _TlsServer(
+        (host, port), app, numthreads=TLS_THREADS, timeout=IDLE_TIMEOUT_S, shutdown_timeout=1
     )
-    server.max_request_body_size = max_body_bytes
-    server.ssl_adapter = HandshakeLater(
+    server.gateway = _TlsGateway
+    server.max_body_bytes = max_body_bytes
+    server.ssl_adapter = _HandshakeLater(
         str(certificate.fullchain_pem_path), str(certificate.priv_pem_path)
     )
     server.prepare()

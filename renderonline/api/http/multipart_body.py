@@ -18,6 +18,8 @@ from renderonline.api.services.enqueue import Upload
 READ_BYTES = 256 * 1024
 MAX_REQUEST_BYTES = 256 * 1024
 MAX_PARTS = 16
+OVERHEAD_BYTES = 1 << 20
+"""What a body may have around its file: the request, headers, parts that nobody wants."""
 
 
 class BadBody(Exception):
@@ -26,6 +28,11 @@ class BadBody(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
+
+
+def too_large(limit_bytes: int) -> str:
+    """What to say of a project above the limit."""
+    return f"The file is larger than this server's limit of {limit_bytes} bytes."
 
 
 def receive(
@@ -45,11 +52,14 @@ def receive(
             receiver,
             multipart.PushMultipartParser(boundary, max_segment_count=MAX_PARTS) as parser,
         ):
-            left = length
+            left, taken_bytes = length, 0
             while not parser.closed:
                 block = serving.read_body(
                     stream, READ_BYTES if left is None else min(READ_BYTES, left)
                 )
+                taken_bytes += len(block)
+                if taken_bytes > limit_bytes + OVERHEAD_BYTES:
+                    raise BadBody(413, too_large(limit_bytes))
                 if left is not None:
                     left -= len(block)
                 for event in parser.parse(block):
@@ -114,10 +124,7 @@ class _Receiver:
         if self._part == "file" and self._file is not None:
             self._size_bytes += len(piece)
             if self._size_bytes > self._limit_bytes:
-                raise BadBody(
-                    413,
-                    f"The file is larger than this server's limit of {self._limit_bytes} bytes.",
-                )
+                raise BadBody(413, too_large(self._limit_bytes))
             self._file.write(piece)
         elif self._part == "request" and self._request is not None:
             self._request += piece

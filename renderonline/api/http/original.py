@@ -63,7 +63,10 @@ def _enqueue(ctx: Context) -> Any:
     except (Refused, multipart_body.BadBody) as error:
         return serving.reply(failure(str(error)), error.status)
     except serving.HttpError as error:
-        return serving.reply(failure(error.body.error_message), error.status)
+        message = error.body.error_message
+        if error.status == 413:
+            message = multipart_body.too_large(ctx.settings.upload_limit_bytes)
+        return serving.reply(failure(message), error.status)
     except OSError as error:
         if is_disk_full(error):
             return serving.reply(failure("The server's disk is full. Nothing was kept."), 507)
