@@ -28,12 +28,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             reconfigure(errors="backslashreplace")
 
     def command() -> int:
-        args = parser().parse_args(words)
+        args = _understood(words)
         module, name = args.command.split(":")
         run: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), name)
         return run(args)
 
     return at_edge(command, as_json="--json" in words, verbose="--verbose" in words)
+
+
+def _understood(words: list[str]) -> argparse.Namespace:
+    if words == ["node-guard"]:
+        # Started by a node, never by a person: neither the help nor an error offers it.
+        return argparse.Namespace(command="renderonline.commands.serve:guard")
+    return parser().parse_args(words)
 
 
 class Parser(argparse.ArgumentParser):
@@ -78,8 +85,6 @@ def _add_modes(commands: Any) -> None:
     ):
         mode = _command(commands, name, f"serve:{name}", help_text)
         _add_config(mode, file)
-    # Started by a node, never by a person: without a help text it is not listed.
-    commands.add_parser("node-guard").set_defaults(command="renderonline.commands.serve:guard")
 
 
 def _add_submit(commands: Any) -> None:

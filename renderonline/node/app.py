@@ -79,7 +79,10 @@ def run(settings: NodeSettings, loaded: Loaded) -> int:
         log.warning(warning)
     try:
         node = build(settings, SystemClock())
-    except (ConfigError, OSError) as error:
+    except ConfigError as error:
+        print(f"{loaded.source or NodeSettings.FILE_NAME}: {error}", file=sys.stderr)
+        return UNUSABLE
+    except OSError as error:
         print(error, file=sys.stderr)
         return UNUSABLE
     node.start()

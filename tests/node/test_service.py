@@ -103,7 +103,8 @@ def test_a_taken_port_is_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["/no/such/blender", "no-such-program-on-path"])
 def test_a_missing_executable_is_named_at_the_start(tmp_path: Path, path: str) -> None:
     line = refused(tmp_path, RenderingEngines=[{"EngineId": "x", "ExecutablePath": path}])
-    assert "ExecutablePath of 'x'" in line
+    file = tmp_path / "HPCServer.json"
+    assert line.startswith(f"{file}: RenderingEngines: ExecutablePath of 'x'")
     assert path in line
 
 
@@ -132,6 +133,12 @@ def test_no_guard_is_left_behind(tmp_path: Path) -> None:
         assert guard.cmdline()[-1] == "renderonline.node.guard"
         assert node.terminate() == 0
         assert not is_alive(guard.pid)
+
+
+def test_the_guard_is_offered_to_nobody(tmp_path: Path) -> None:
+    done = run_cli("nope", home=tmp_path, expected_exit=2)
+    assert "'node'" in done.stderr, "the error lists what there is"
+    assert "guard" not in done.stderr
 
 
 def test_the_guard_can_be_a_command_of_the_program() -> None:
