@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import subprocess
@@ -126,6 +127,14 @@ def test_lengths_that_are_none(either: House, length: str) -> None:
         sent = either.head("enqueue", {**with_length(), "Content-Length": length})
         status = answer_to(either, sent + b"x" * 10)
         assert status == b"" or status.split()[1][:1] == b"4", status
+
+
+def test_negative_length_does_not_mean_to_the_end(either: House) -> None:
+    with unchanged(either), either.connect() as connection:
+        head = either.head("enqueue", with_length(-1))
+        with contextlib.suppress(OSError):  # refused while we are still sending
+            connection.sendall(head + BODY.content)
+            connection.shutdown(socket.SHUT_WR)
 
 
 def test_length_short_of_the_body(either: House) -> None:

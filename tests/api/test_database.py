@@ -17,6 +17,7 @@ from renderonline.api.db import catalog, tables, tasks
 from renderonline.api.db.connection import TRIES, Database, DatabaseError, Stale, Transaction
 from renderonline.api.services import admin
 from renderonline.config import ApiSettings
+from renderonline.wire import ChunkState
 
 RENDER = {
     "file_name": "x.blend",
@@ -121,6 +122,21 @@ def test_a_writer_waits_for_the_other(database: Database) -> None:
         job = tasks.job(1)
     assert job is not None
     assert job.task.version == 24
+
+
+def test_row_that_matches_counts_also_when_it_stays_the_same(database: Database) -> None:
+    """What a change answers is whether the row was as expected, on both kinds of database."""
+    task_id = add_task(database)
+    now = datetime.now().astimezone()
+    chunk_id = database.transact(lambda _tx: tasks.add_chunk(task_id, 1, None, "", now))
+
+    def write(_tx: Transaction) -> bool:
+        return tasks.set_chunk(chunk_id, ChunkState.ASSIGNED, frames_done=0)
+
+    assert database.transact(write)
+    assert not database.transact(
+        lambda _tx: tasks.set_chunk(chunk_id, ChunkState.LOST, frames_done=0)
+    )
 
 
 def test_each_of_many_claims_is_one_claimers(database: Database) -> None:
