@@ -41,10 +41,9 @@ class Transport:
         self._session.headers.update(_headers(email, token))
         if certificate is None:
             self._session.mount("https://", _SystemTrust())
-        elif certificate.is_file():
-            self._session.verify = str(certificate)
         else:
-            raise Unusable(f"There is no certificate file {certificate}.")
+            _check_certificate(certificate)
+            self._session.verify = str(certificate)
 
     def close(self) -> None:
         self._session.close()
@@ -58,7 +57,7 @@ class Transport:
                 method, self.server + path, allow_redirects=False, **options
             )
         except requests.exceptions.SSLError as error:
-            raise _untrusted(self.server, error) from None
+            raise _insecure(self.server, error) from None
         except requests.exceptions.RequestException as error:
             raise _unreachable(self.server, error) from None
 
@@ -84,6 +83,8 @@ class Transport:
                 f"{self.server} does not know the user {self._email} with this token.",
                 "Sign in with a valid one: `renderonline login`. An admin of the farm issues them.",
             )
+        if status == 413:
+            raise self._too_large(response)
         said = self.said(response)
         kind = {403: NotAllowed, 404: NotFound}.get(status, Refused)
         raise kind(said.error_message, said.hint, said.error)
@@ -94,6 +95,14 @@ class Transport:
             return wire.decode(response.content, Said)
         except wire.WireError:
             raise self.another_kind(response) from None
+
+    def _too_large(self, response: requests.Response) -> Refused:
+        """A proxy before the farm may have said it, in words of its own."""
+        try:
+            message = wire.decode(response.content, Said).error_message
+        except wire.WireError:
+            message = f"The file is larger than {self.server} accepts."
+        return Refused(message, "Ask the farm's admin to raise that limit.", "too_large")
 
     def another_kind(self, response: requests.Response) -> Unreachable:
         """What to raise when the answer is not one that a farm gives."""
@@ -149,6 +158,21 @@ def server_address(text: str) -> str:
     return f"{parts.scheme}://{parts.netloc.lower()}"
 
 
+def _check_certificate(file: Path) -> None:
+    """Raises Unusable: requests would tell of a file that it cannot use as of a bad connection."""
+    if not file.is_file():
+        raise Unusable(f"There is no certificate file {file}.")
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError:
+        raise Unusable(
+            f"There is no certificate in {file}.",
+            "It takes a PEM file with `BEGIN CERTIFICATE` in it, not the private key.",
+        ) from None
+    except OSError as error:
+        raise Unusable(f"{file} cannot be read: {error.strerror or error}.") from None
+
+
 def _headers(email: str, token: str) -> dict[str, str | bytes]:
     for name, value in (("e-mail address", email), ("token", token)):
         if not value.strip() or not value.strip().isprintable():
@@ -163,14 +187,30 @@ def _headers(email: str, token: str) -> dict[str, str | bytes]:
 # --------------------------------------------------------------------------- what went wrong
 
 
-def _untrusted(server: str, error: Exception) -> Unreachable:
-    reason = _cause_of(error, ssl.SSLCertVerificationError)
-    if reason is None:
+def _insecure(server: str, error: Exception) -> Unreachable:
+    untrusted = _cause_of(error, ssl.SSLCertVerificationError)
+    if untrusted is not None:
+        return Unreachable(
+            f"The certificate of {server} is not trusted ({untrusted.verify_message}); nothing "
+            "was sent.",
+            "Ask the farm's admin for its certificate file and name it: `--certificate FILE`.",
+            "untrusted",
+        )
+    reason = getattr(_cause_of(error, ssl.SSLError), "reason", None)
+    # Only what no TLS would begin with: http:// shows the token to the network.
+    if reason in _NO_TLS:
         return Unreachable(f"{server} does not speak HTTPS.", "Try the address with http://.")
+    return _broken(server)
+
+
+_NO_TLS = ("WRONG_VERSION_NUMBER", "UNKNOWN_PROTOCOL", "HTTP_REQUEST")
+"""What OpenSSL, by its version, calls an answer whose first bytes are no TLS."""
+
+
+def _broken(server: str) -> Unreachable:
     return Unreachable(
-        f"The certificate of {server} is not trusted ({reason.verify_message}); nothing was sent.",
-        "Ask the farm's admin for its certificate file and name it: `--certificate FILE`.",
-        "untrusted",
+        f"The connection to {server} broke.",
+        "Try again. If a file was being sent, it may be larger than the server accepts.",
     )
 
 
@@ -185,9 +225,12 @@ def _unreachable(server: str, error: Exception) -> Unreachable:
         return Unreachable(f"{server} stopped answering.", "Try again; its log may say more.")
     if _cause_of(error, ConnectionRefusedError):
         return Unreachable(f"There is no server at {server}.", running)
+    # A farm that is there and hangs up: also while we are still sending (a limit of a proxy's).
+    if _cause_of(error, ConnectionError):
+        return _broken(server)
     if reason := _cause_of(error, OSError):
         return Unreachable(f"{server} cannot be reached: {reason.strerror or reason}.", running)
-    return Unreachable(f"The connection to {server} broke.", "Try again.")
+    return _broken(server)
 
 
 def _cause_of(error: BaseException, kind: type[E]) -> E | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -23,6 +24,7 @@ from renderonline.client import (
     server_address,
     transport,
 )
+from renderonline.client.submission import Submission
 from renderonline.config import CertificateFiles
 from renderonline.serving import HttpError, JsonApp, reply
 
@@ -207,6 +209,67 @@ def test_an_error_of_ours_arrives_whole(
     assert raised.value.code == "some_code"
 
 
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [
+        ('{"IsAdded": false, "ErrorMessage": "Larger than 7 bytes."}', "Larger than 7 bytes."),
+        ("<html>413 Request Entity Too Large</html>", "The file is larger than http://"),
+    ],
+)
+def test_too_large_for_the_farm_or_for_a_proxy(
+    client: Connect, serve: Serve, body: str, told: str
+) -> None:
+    with pytest.raises(Refused, match=told) as raised:
+        client(serve(answering(413, body))).info()
+    assert raised.value.code == "too_large"
+
+
+class Rude:
+    """Answers nothing: hangs up as soon as a request has begun, with what was sent unread."""
+
+    def __init__(self, certificate: CertificateFiles | None) -> None:
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER) if certificate else None
+        if self._context and certificate:
+            self._context.load_cert_chain(certificate.fullchain_pem_path, certificate.priv_pem_path)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        scheme = "https" if certificate else "http"
+        self.url = f"{scheme}://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._thread = threading.Thread(target=self._talk)
+        self._thread.start()
+
+    def _talk(self) -> None:
+        connection, _ = self._listener.accept()
+        if self._context:
+            connection = self._context.wrap_socket(connection, server_side=True)
+        connection.recv(100)
+        # What is unread then makes TCP reset the connection, under the sender's hands.
+        socket.socket(fileno=connection.detach()).close()
+
+    def __enter__(self) -> Rude:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join()
+        self._listener.close()
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+def test_a_connection_that_breaks_while_a_file_is_sent(
+    client: Connect, certificate: CertificateFiles, is_secure: bool, tmp_path: Path
+) -> None:
+    file = tmp_path / "large.blend"
+    file.write_bytes(bytes(20_000_000))
+    engine = wire.EngineDetail(
+        engine_id=1, name="any", extension=".blend", adapter="generic", arguments=[]
+    )
+    with Rude(certificate if is_secure else None) as rude:
+        ours = client(rude.url, certificate.fullchain_pem_path if is_secure else None)
+        with pytest.raises(Unreachable, match="broke") as raised:
+            ours.submit(Submission(file, engine))
+    assert "larger than the server accepts" in raised.value.hint
+    assert "http://" not in raised.value.hint
+
+
 @pytest.mark.parametrize("verb", ["dequeue", "delete", "download"])
 def test_a_400_of_the_original_is_told_apart_from_no_such_task(
     client: Connect, verb: str, serve: Serve, tmp_path: Path
@@ -326,6 +389,34 @@ def test_http_where_there_is_only_https(
 def test_a_certificate_file_that_is_not_there(client: Connect, tmp_path: Path) -> None:
     with pytest.raises(Unusable, match=r"none\.pem"):
         client("https://127.0.0.1", tmp_path / "none.pem")
+
+
+def test_a_certificate_file_that_holds_none(
+    client: Connect, certificate: CertificateFiles, tmp_path: Path
+) -> None:
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_bytes(b"no PEM at all")
+    for file in (certificate.priv_pem_path, garbage):
+        with pytest.raises(Unusable, match=f"no certificate in .*{file.name}"):
+            client("https://127.0.0.1", file)
+
+
+def test_http_is_advised_where_the_answer_is_no_tls(client: Connect) -> None:
+    """It would show the token to the network: only where nothing else can be meant."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1000)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        with pytest.raises(Unreachable, match="does not speak HTTPS") as raised:
+            client(f"https://127.0.0.1:{listener.getsockname()[1]}").health()
+        thread.join()
+    assert "http://" in raised.value.hint
 
 
 def test_a_proxy_in_the_environment_never_sees_the_token(
