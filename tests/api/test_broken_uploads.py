@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -129,12 +130,22 @@ def test_lengths_that_are_none(either: House, length: str) -> None:
         assert status == b"" or status.split()[1][:1] == b"4", status
 
 
-def test_negative_length_does_not_mean_to_the_end(either: House) -> None:
-    with unchanged(either), either.connect() as connection:
-        head = either.head("enqueue", with_length(-1))
-        with contextlib.suppress(OSError):  # refused while we are still sending
-            connection.sendall(head + BODY.content)
-            connection.shutdown(socket.SHUT_WR)
+@pytest.mark.parametrize("route", ["enqueue", "delete"])
+def test_negative_length_does_not_mean_to_the_end(either: House, route: str) -> None:
+    task_id = either.task()
+    body = BODY.content if route == "enqueue" else b'{"TaskId":%d}' % task_id
+    # the answer may come while we are still sending
+    with unchanged(either), either.connect() as connection, contextlib.suppress(OSError):
+        connection.sendall(either.head(route, with_length(-1)) + body)
+        end_of_body(connection)
+
+
+def end_of_body(connection: socket.socket) -> None:
+    """Say that nothing more will come, and still listen."""
+    if isinstance(connection, ssl.SSLSocket):
+        connection.unwrap()
+    else:
+        connection.shutdown(socket.SHUT_WR)
 
 
 def test_length_short_of_the_body(either: House) -> None:
