@@ -90,6 +90,10 @@ class JsonApp(bottle.Bottle):  # type: ignore[misc]
 
         return answer
 
+    def known(self, error: Exception) -> HttpError | None:
+        """The answer that `translate` makes of an error, for a route with a shape of its own."""
+        return self._translate(error)
+
     def default_error_handler(self, response: Any) -> bytes:
         """bottle's own errors (no such route, wrong method) and what escaped a handler."""
         if response.status_code >= 500 and getattr(response, "exception", None):
@@ -184,6 +188,7 @@ class Server:
         self._thread: threading.Thread | None = None
         self._tls = certificate is not None
         try:
+            socket.getaddrinfo(host, port)  # for cheroot, which tells of this as of a taken port
             if certificate is None:
                 self._server = _waitress(app, host, port, max_body_bytes)
                 self.port = int(_listeners(self._server)[0].effective_port)
@@ -191,11 +196,8 @@ class Server:
                 self._server = _cheroot(app, host, port, certificate, max_body_bytes)
                 self.port = int(self._server.bind_addr[1])
         except ssl.SSLError as error:
-            raise OSError(
-                f"The `Certificate` cannot be used ({error.reason or error}): it takes the paths "
-                "of two PEM files, the chain and the private key that belongs to it."
-            ) from None
-        except ValueError:  # waitress's, of a name that nothing resolves
+            raise OSError(_unusable(certificate, error)) from None
+        except (ValueError, socket.gaierror):  # nothing resolves it
             raise OSError(f"There is no address {host}:{port}. Set another `Host`.") from None
         except OSError as error:
             raise OSError(
@@ -229,13 +231,22 @@ class Server:
 
     def _close_waitress(self) -> None:
         self._server.task_dispatcher.shutdown(timeout=1)
+        listener = _listeners(self._server)[0]
         if self._thread is None:
             self._server.close()
         elif self._thread.is_alive():
             # In the loop's own thread, which raises when another one closes what it selects on.
             # Kept-alive connections go as well: the loop ends when it has nothing left to wait for.
-            sockets = self._server._map
-            self._server.trigger.pull_trigger(lambda: wasyncore.close_all(sockets, ignore_all=True))
+            sockets = listener._map
+            listener.trigger.pull_trigger(lambda: wasyncore.close_all(sockets, ignore_all=True))
+
+
+def _unusable(certificate: CertificateFiles | None, error: ssl.SSLError) -> str:
+    named = certificate and f"{certificate.fullchain_pem_path} and {certificate.priv_pem_path}"
+    return (
+        f"The `Certificate` cannot be used ({error.reason or 'no PEM'}): {named} should be two PEM "
+        "files, the chain and the private key that belongs to it."
+    )
 
 
 class _Channel(HTTPChannel):  # type: ignore[misc]

@@ -7,6 +7,8 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -15,6 +17,7 @@ from support import multipart
 
 from renderonline.client import Client, Refused
 from renderonline.client.submission import Submission
+from renderonline.serving import JsonApp, Server
 
 from .house import FRAMES, House, running_house
 
@@ -119,3 +122,45 @@ def test_silent_connections_hold_nobody_up(secure_house: House) -> None:
 def plain_connection(house: House) -> socket.socket:
     """A connection that never says anything, not even TLS's first word."""
     return socket.create_connection(("127.0.0.1", house.service.port))
+
+
+# --------------------------------------------------------------------------- listening
+
+
+def test_certificate_files_that_are_none_are_named(tmp_path: Path) -> None:
+    files = make_certificate(tmp_path, "127.0.0.1")
+    files.fullchain_pem_path.write_text("not a certificate")
+    with pytest.raises(OSError, match="`Certificate`") as raised:
+        Server(JsonApp(), "127.0.0.1", 0, files)
+    assert str(files.fullchain_pem_path) in str(raised.value)
+    assert "_ssl.c" not in str(raised.value)
+    assert "Port" not in str(raised.value)
+
+
+@pytest.mark.parametrize("is_secure", [False, True], ids=["http", "https"])
+def test_host_that_is_none_is_named(tmp_path: Path, is_secure: bool) -> None:
+    files = make_certificate(tmp_path, "127.0.0.1") if is_secure else None
+    with pytest.raises(OSError, match=r"no address 999\.1\.1\.1.*`Host`"):
+        Server(JsonApp(), "999.1.1.1", 0, files)
+
+
+def test_name_with_two_addresses_is_served_on_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `localhost` is on many machines; here by a resolver that says so."""
+    resolve = socket.getaddrinfo
+
+    def both(host: str, *arguments: Any, **options: Any) -> Any:
+        found = [resolve(a, *arguments, **options) for a in ("127.0.0.1", "127.0.0.2")]
+        return found[0] + found[1] if host == "farm.invalid" else resolve(host, *arguments)
+
+    monkeypatch.setattr(socket, "getaddrinfo", both)
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+    server = Server(JsonApp(), "farm.invalid", port)
+    assert server.port == port
+    server.start()
+    for address in ("127.0.0.1", "127.0.0.2"):
+        assert requests.get(f"http://{address}:{port}/nothing", timeout=60).status_code == 404
+    server.close()
+    for address in ("127.0.0.1", "127.0.0.2"):
+        with pytest.raises(OSError):
+            socket.create_connection((address, port), 60)
