@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import bottle
@@ -28,10 +29,45 @@ Failure = Callable[[str], wire.Message]
 def routes(app: serving.JsonApp, ctx: Context) -> None:
     """Add the five routes."""
     app.route("/renderapi/v1/info", "GET", lambda: _info(ctx))
-    app.route("/renderapi/v1/enqueue", "POST", lambda: _enqueue(ctx))
-    app.route("/renderapi/v1/dequeue", "POST", lambda: _dequeue(ctx))
-    app.route("/renderapi/v1/download", "POST", lambda: _download(ctx))
-    app.route("/renderapi/v1/delete", "POST", lambda: _delete(ctx))
+    posts: dict[str, tuple[Callable[[Context], Any], Failure]] = {
+        "enqueue": (_enqueue, _not_added),
+        "dequeue": (_dequeue, _not_removed),
+        "download": (_download, _not_provided),
+        "delete": (_delete, _not_deleted),
+    }
+    for name, (act, failure) in posts.items():
+        app.route(f"/renderapi/v1/{name}", "POST", _in_shape(app, partial(act, ctx), failure))
+
+
+def _in_shape(app: serving.JsonApp, act: Callable[[], Any], failure: Failure) -> Callable[[], Any]:
+    """The same in the endpoint's own shape where the app has an answer to what went wrong."""
+
+    def handle() -> Any:
+        try:
+            return act()
+        except Exception as error:
+            known = app.known(error)
+            if known is None:
+                raise
+            return serving.reply(failure(known.body.error_message), known.status)
+
+    return handle
+
+
+def _not_added(message: str) -> wire.Message:
+    return wire.EnqueueResponse(is_added=False, error_message=message)
+
+
+def _not_removed(message: str) -> wire.Message:
+    return wire.DequeueResponse(is_removed=False, error_message=message)
+
+
+def _not_provided(message: str) -> wire.Message:
+    return wire.DownloadResponse(download_provided=False, error_message=message)
+
+
+def _not_deleted(message: str) -> wire.Message:
+    return wire.DeleteResponse(is_deleted=False, error_message=message)
 
 
 def _info(ctx: Context) -> Any:
@@ -42,13 +78,10 @@ def _info(ctx: Context) -> Any:
 
 
 def _enqueue(ctx: Context) -> Any:
-    def failure(message: str) -> wire.EnqueueResponse:
-        return wire.EnqueueResponse(is_added=False, error_message=message)
-
     user = callers.known_user(ctx)
     if user is None:
         return serving.reply(
-            failure("The email or the token is wrong, or the user is not active."), 401
+            _not_added("The email or the token is wrong, or the user is not active."), 401
         )
     target = ctx.folders.incoming_file()
     try:
@@ -61,48 +94,39 @@ def _enqueue(ctx: Context) -> Any:
         )
         task_id = enqueue.enqueue(ctx, user, upload)
     except (Refused, multipart_body.BadBody) as error:
-        return serving.reply(failure(str(error)), error.status)
+        return serving.reply(_not_added(str(error)), error.status)
     except serving.HttpError as error:
         message = error.body.error_message
         if error.status == 413:
             message = multipart_body.too_large(ctx.settings.upload_limit_bytes)
-        return serving.reply(failure(message), error.status)
+        return serving.reply(_not_added(message), error.status)
     except OSError as error:
         if is_disk_full(error):
-            return serving.reply(failure("The server's disk is full. Nothing was kept."), 507)
+            return serving.reply(_not_added("The server's disk is full. Nothing was kept."), 507)
         log.warning("an upload broke off: %s", error)
-        return serving.reply(failure("The upload broke off. Send it again."), 400)
+        return serving.reply(_not_added("The upload broke off. Send it again."), 400)
     finally:
         target.unlink(missing_ok=True)
     return serving.reply(wire.EnqueueResponse(is_added=True, error_message=ADDED, task_id=task_id))
 
 
 def _dequeue(ctx: Context) -> Any:
-    def failure(message: str) -> wire.Message:
-        return wire.DequeueResponse(is_removed=False, error_message=message)
-
     def act(user: User, task_id: int) -> Any:
         tasks.dequeue(ctx, user, task_id)
         return serving.reply(wire.DequeueResponse(is_removed=True, error_message=REMOVED))
 
-    return _on_task(ctx, failure, act)
+    return _on_task(ctx, _not_removed, act)
 
 
 def _delete(ctx: Context) -> Any:
-    def failure(message: str) -> wire.Message:
-        return wire.DeleteResponse(is_deleted=False, error_message=message)
-
     def act(user: User, task_id: int) -> Any:
         tasks.delete(ctx, user, task_id)
         return serving.reply(wire.DeleteResponse(is_deleted=True, error_message=DELETED))
 
-    return _on_task(ctx, failure, act)
+    return _on_task(ctx, _not_deleted, act)
 
 
 def _download(ctx: Context) -> Any:
-    def failure(message: str) -> wire.Message:
-        return wire.DownloadResponse(download_provided=False, error_message=message)
-
     def act(user: User, task_id: int) -> Any:
         results = tasks.results(ctx, user, task_id)
         headers = {
@@ -114,7 +138,7 @@ def _download(ctx: Context) -> Any:
             headers["Content-Length"] = str(results.size_bytes)
         return bottle.HTTPResponse(results.pieces, 200, headers=headers)
 
-    return _on_task(ctx, failure, act)
+    return _on_task(ctx, _not_provided, act)
 
 
 def _on_task(ctx: Context, failure: Failure, act: Callable[[User, int], Any]) -> Any:

@@ -43,12 +43,17 @@ def routes(app: serving.JsonApp, ctx: Context, waits_for: Callable[[str], str | 
     app.route("/renderapi/v1/engines", "GET", as_user(lambda _user: tasks.engines(ctx)))
     app.route("/renderapi/v1/tasks", "GET", as_user(many))
     app.route("/renderapi/v1/tasks/<task_id>", "GET", as_user(one))
-    for path in ("/health", "/ready"):
-        app.route(path, "GET", _health)
+    app.route("/health", "GET", _health)
+    app.route("/ready", "GET", lambda: _ready(ctx))
 
 
 def _health() -> Any:
     return serving.reply(wire.HealthResponse(name="RenderOnline", version=__version__))
+
+
+def _ready(ctx: Context) -> Any:
+    tasks.engines(ctx)  # any read will do: without a database the app answers 503
+    return _health()
 
 
 def _number(text: str) -> int:
