@@ -348,6 +348,7 @@ def decode(body: bytes, shape: type[T]) -> T:
     Names match in any case, numbers may come as strings, unknown fields are ignored and missing
     ones take their default. Raises WireError with a sentence for the sender.
     """
+    body = body.removeprefix(b"\xef\xbb\xbf")  # a byte order mark, as Windows' tools put there
     if not body.strip():
         raise WireError("The body is empty; it should be a JSON object.")
     try:

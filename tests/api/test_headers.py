@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support import multipart
 from support.processes import DEADLINE_S, Service, end_all, write_config
 
-from .house import House
+from .house import FRAMES, House
 
 NO_TEXT = b"\xe4"
 
@@ -112,3 +113,28 @@ def test_call_of_a_node_that_is_no_text(
     assert status(answer) == 403, answer
     assert field in json.loads(content(answer))
     assert "Traceback" not in node.stderr
+
+
+# --------------------------------------------------------------------------- parts
+
+
+def test_file_name_in_latin_1_is_refused_with_a_sentence(house: House) -> None:
+    sent = multipart.enqueue_body("scene.any", b"x", FRAMES)
+    garbled = sent.content.replace(b"scene.any", b"sz\xe4ne.any")
+    answer = house.request(
+        "POST", "enqueue", data=garbled, headers={"Content-Type": sent.content_type}
+    )
+    assert (answer.status_code, answer.json()["ErrorMessage"]) == (
+        400,
+        "A part's header, such as its file name, is not UTF-8.",
+    )
+
+
+def test_request_part_with_a_byte_order_mark(house: House) -> None:
+    sent = multipart.enqueue_body("scene.any", b"x", FRAMES)
+    assert sent.content.count(b"\r\n\r\n{") == 1
+    marked = sent.content.replace(b"\r\n\r\n{", b"\r\n\r\n\xef\xbb\xbf{")
+    answer = house.request(
+        "POST", "enqueue", data=marked, headers={"Content-Type": sent.content_type}
+    )
+    assert answer.status_code == 200, answer.text

@@ -67,6 +67,8 @@ def receive(
     except multipart.ParserLimitReached:
         raise BadBody(413, "The body has too many or too large parts.") from None
     except multipart.MultipartError as error:
+        if isinstance(error.args[-1], UnicodeDecodeError):
+            raise BadBody(400, "A part's header, such as its file name, is not UTF-8.") from None
         raise BadBody(400, f"The body is not complete multipart/form-data: {error}.") from None
     return receiver.upload()
 
