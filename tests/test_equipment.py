@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import email
 import email.policy
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import requests
-from PIL import Image
 from support import multipart, original_database
 from support.farm import Farm
 from support.mariadb import Database, mariadb_server
@@ -120,19 +118,6 @@ def test_scene_is_a_blend_file_made_once(blend: Callable[[str], Path]) -> None:
     before = made.stat().st_mtime_ns
     assert blend("cube") == made
     assert made.stat().st_mtime_ns == before
-
-
-def test_farm_renders_a_cube(
-    start_farm: Callable[..., Farm], cube: Path, connection_string: str, tmp_path: Path
-) -> None:
-    farm = start_farm(nodes=1, connection_string=connection_string)
-    task_id = farm.enqueue(cube, {"start_frame": "1", "end_frame": "2"})
-    detail = farm.wait_for_state(task_id)
-    assert detail["Task"]["State"] == "succeeded", detail
-    with zipfile.ZipFile(farm.download(task_id, tmp_path / "results.zip")) as archive:
-        frames = [name for name in archive.namelist() if name.endswith(".png")]
-        pictures = {Image.open(archive.open(name)).tobytes() for name in frames}
-    assert len(frames) == len(pictures) == 2
 
 
 def test_farm_comes_back_after_a_kill(start_farm: Callable[..., Farm]) -> None:
