@@ -14,6 +14,7 @@ from renderonline.api.db.connection_string import parse
 from renderonline.api.hpc_client import HpcClient
 from renderonline.api.http import nodes, original, ours
 from renderonline.api.http.cors import Cors
+from renderonline.api.http.multipart_body import OVERHEAD_BYTES
 from renderonline.api.loops import Background, Loops
 from renderonline.api.services import setup
 from renderonline.api.services.context import Context
@@ -27,7 +28,6 @@ from renderonline.serving import HttpError, JsonApp, Server
 
 log = logging.getLogger(__name__)
 
-BODY_OVERHEAD_BYTES = 1 << 20  # of a multipart body, around its file
 VISITORS, STARTERS = 32, 16
 ADMIN_TOKEN_FILE = "admin-token.txt"
 
@@ -74,7 +74,7 @@ class Api:
             settings.listen_host,
             settings.port,
             settings.certificate,
-            max_body_bytes=settings.upload_limit_bytes + BODY_OVERHEAD_BYTES,
+            max_body_bytes=settings.upload_limit_bytes + OVERHEAD_BYTES,
         )
         reports_to = (settings.public_url or self.url) if takes_reports else None
         self._dispatcher = Dispatcher(self.ctx, fleet, hpc, self._background.pool, reports_to)

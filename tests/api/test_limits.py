@@ -116,7 +116,7 @@ def test_silent_connections_hold_nobody_up(secure_house: House) -> None:
         )
         waited_s = time.monotonic() - began
     assert answer.status_code == 200
-    assert waited_s < 4, "none of the silent ones has been given up yet"
+    assert waited_s < 12, "a thread each would take over 15 s to give them all up"
 
 
 def plain_connection(house: House) -> socket.socket:

@@ -29,7 +29,7 @@ T = TypeVar("T")
 proxy = peewee.DatabaseProxy()
 """What the models are bound to; `open_database` points it at a database. One per process."""
 
-CONNECTIONS = 64
+CONNECTIONS = 128
 """More than the threads that can ask at once: HTTP's, the dispatcher's pool's and the loops'."""
 
 TRIES = 8
