@@ -86,8 +86,13 @@ def test_task_cancelled_while_its_machine_is_away(house: House, line: Cable, nod
     assert not render.is_gone, "nobody could tell it"
     line.mend()
     wait_until(lambda: render.is_gone, "the render is stopped")
-    task = requests.get(f"{node.url}/hpc/status", timeout=60).json()["Task"]
-    assert "Taken out of the queue" in task["Message"]
+
+    def message() -> str | None:
+        said = requests.get(f"{node.url}/hpc/status", timeout=60).json()["Task"]["Message"]
+        return None if said is None else str(said)
+
+    wait_until(message, "its node has noticed")
+    assert "Taken out of the queue" in (message() or "")
     assert attempts(house, task_id) == ["interrupted"]
 
 

@@ -122,15 +122,14 @@ class Service:
                 encoding="utf-8",
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
-        threading.Thread(target=self._read_stdout, daemon=True).start()
+        # What it reads and fills is handed over: one that outlives its process must not touch the
+        # next one's.
+        threading.Thread(
+            target=_read_lines,
+            args=(self._process, self.stdout_lines, self._lines),
+            daemon=True,
+        ).start()
         self._wait_until_ready()
-
-    def _read_stdout(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            self.stdout_lines.append(line.rstrip())
-            self._lines.put(line)
-        self._lines.put(None)
 
     def _wait_until_ready(self) -> None:
         while True:
@@ -183,6 +182,17 @@ class Service:
     def show(self) -> str:
         """What a failed test prints of it."""
         return f"--- {self.mode} {self.url} (pid {self.pid})\n{self.stderr[-6000:]}"
+
+
+def _read_lines(
+    process: subprocess.Popen[str], kept: list[str], lines: queue.Queue[str | None]
+) -> None:
+    """Pass on what a process prints; None when it prints no more. On a thread of its own."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        kept.append(line.rstrip())
+        lines.put(line)
+    lines.put(None)
 
 
 def write_config(file: Path, settings: Mapping[str, Any]) -> Path:
