@@ -73,6 +73,15 @@ class Flow:
     def newest(self) -> Any:
         return self.call("GET", "info").json()["Tasks"][0]["Task"]
 
+    def wait_until_rendering(self) -> None:
+        """The machine has the newest task, and the api knows: it is running from its claim on."""
+
+        def renders() -> bool:
+            task = self.node.task
+            return task is not None and task["IsRunning"] and self.newest()["IsRunning"]
+
+        wait_until(renders, "the machine has it")
+
     def wait_until_idle(self) -> None:
         """The node's last render is noticed to be over."""
         wait_until(lambda: not self.newest()["IsRunning"], "the task is over")
@@ -147,7 +156,7 @@ def test_from_upload_to_deletion(flow: Flow) -> None:
         "TaskId": task_id,
     }
 
-    wait_until(lambda: flow.newest()["IsRunning"], "the machine has it")
+    flow.wait_until_rendering()
     running = flow.newest()
     assert (running["TaskId"], running["MachineId"], running["IsSuccess"]) == (task_id, 1, False)
     assert running["StartTime"] >= running["QueueTime"]
@@ -195,7 +204,7 @@ def test_a_failed_render_and_a_dequeued_one(flow: Flow) -> None:
     sent = multipart.enqueue_body("scene.blend", b"BLENDER-v304", ARGUMENTS)
     url = f"{flow.service.url}/renderapi/v1/enqueue"
     multipart.post(url, sent, HEADERS)
-    wait_until(lambda: flow.newest()["IsRunning"], "the machine has it")
+    flow.wait_until_rendering()
     started = flow.newest()["StartTime"]
     flow.node.finish(success=False)
     flow.wait_until_idle()
@@ -204,7 +213,7 @@ def test_a_failed_render_and_a_dequeued_one(flow: Flow) -> None:
     assert flow.query("SELECT * FROM queue") == []
 
     second = multipart.post(url, sent, HEADERS).json()["TaskId"]
-    wait_until(lambda: flow.newest()["IsRunning"], "the machine has the next")
+    flow.wait_until_rendering()
     removed = flow.call("POST", "dequeue", json={"TaskId": str(second)})
     assert (removed.status_code, removed.json()) == (
         200,
