@@ -15,6 +15,7 @@ from support.mariadb import mariadb_server
 from renderonline.api.app import open_database
 from renderonline.api.db import catalog, tables, tasks
 from renderonline.api.db.connection import TRIES, Database, DatabaseError, Stale, Transaction
+from renderonline.api.db.connection_string import SqliteTarget
 from renderonline.api.services import admin
 from renderonline.config import ApiSettings
 from renderonline.wire import ChunkState
@@ -222,6 +223,25 @@ def test_what_is_about_a_task_goes_with_it(database: Database) -> None:
         database.peewee.execute_sql("DELETE FROM tasks")  # by hand, as an admin might
         assert tables.Chunk.select().count() == 0
         assert tables.TaskWarning.select().count() == 0
+
+
+def test_new_files_can_be_opened_by_several_at_once(tmp_path: Path) -> None:
+    """SQLite does not wait for the one that is just turning the file to WAL: often enough to see."""
+    together = threading.Barrier(4)
+
+    def open_it(file: Path) -> str:
+        opened = Database(SqliteTarget(file))
+        together.wait()
+        try:
+            with opened.reading():
+                return str(opened.peewee.execute_sql("PRAGMA journal_mode").fetchone()[0])
+        finally:
+            opened.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for number in range(200):
+            modes = list(pool.map(open_it, [tmp_path / f"{number}.sqlite3"] * 4))
+            assert modes == ["wal"] * 4
 
 
 # --------------------------------------------------------------------------- a server that goes

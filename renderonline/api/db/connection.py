@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import random
+import sqlite3
 import ssl
 import time
 from collections.abc import Callable, Iterator
@@ -31,6 +32,9 @@ proxy = peewee.DatabaseProxy()
 
 CONNECTIONS = 128
 """More than the threads that can ask at once: HTTP's, the dispatcher's pool's and the loops'."""
+
+BUSY_TIMEOUT_S = 10
+"""How long SQLite waits for another writer."""
 
 TRIES = 8
 """How often a write is tried that another writer got in the way of."""
@@ -80,6 +84,17 @@ class _Sqlite(PooledSqliteDatabase):  # type: ignore[misc]
         "UTC": "TEXT",
         "FOLDED": "TEXT COLLATE NOCASE",
     }
+
+    def _connect(self) -> Any:
+        """While a new file is turned to WAL by another program, SQLite fails at once, not waits."""
+        end = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                return super()._connect()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > end:
+                    raise
+                time.sleep(0.01)
 
     def rollback(self) -> None:
         """On a full disk SQLite has rolled back by itself, and refuses to do it again."""
@@ -193,7 +208,7 @@ def _sqlite(target: SqliteTarget) -> _Sqlite:
             "journal_mode": "wal",
             # FULL: what was acknowledged survives a power cut. Over 4,000 commits/s measured.
             "synchronous": 2,
-            "busy_timeout": 10_000,
+            "busy_timeout": BUSY_TIMEOUT_S * 1000,
             "foreign_keys": 1,
         },
     )
