@@ -77,6 +77,11 @@ class MariaDb:
         self.start()
         self._create_user()
 
+    def _temporary(self) -> Path:
+        folder = self.folder.with_name(f"{self.folder.name}-temporary")
+        folder.mkdir(exist_ok=True)
+        return folder
+
     def _install(self) -> None:
         subprocess.run(
             [
@@ -100,6 +105,9 @@ class MariaDb:
                     _tool("mariadbd"),
                     "--no-defaults",
                     f"--datadir={self.folder}",
+                    # Of its own: a server that starts empties its folder of temporary tables,
+                    # and takes those of another server's for its own.
+                    f"--tmpdir={self._temporary()}",
                     f"--socket={self._socket}",
                     f"--port={self.port}",
                     "--bind-address=127.0.0.1",
