@@ -40,6 +40,7 @@ class TaskState(StrEnum):
 
     QUEUED = "queued"  # has a row in `queue`, nobody works on it
     RUNNING = "running"  # at least one chunk of it is on a machine
+    PAUSED = "paused"  # has its row in `queue`, but gets no machine until it is resumed
     SUCCEEDED = "succeeded"  # everything it owes has arrived
     FAILED = "failed"  # given up, `cause` says why
     CANCELLED = "cancelled"  # its owner took it out of the queue
@@ -65,6 +66,15 @@ class Cause(StrEnum):
     LOST = "lost"  # the machine went away
     INTERRUPTED = "interrupted"  # stopped on purpose
     TIMEOUT = "timeout"  # it took longer than its limits allow
+
+
+class Reason(StrEnum):
+    """What a machine failed of, where that decides who should try next."""
+
+    OUT_OF_MEMORY = "out_of_memory"  # a machine with more memory may have room
+    DISK_FULL = "disk_full"  # this machine's disk
+    GPU = "gpu"  # the device is gone, or its driver gave up
+    CRASH = "crash"  # the renderer was killed by a fault of its own
 
 
 # --------------------------------------------------------------------------- errors
@@ -243,6 +253,32 @@ class Owes(Message):
     files: int = 1  # at least so many files written below OutputDir
 
 
+class Limits(Message):
+    """When a render counts as hung, in seconds; None: no such limit. The node ends it then."""
+
+    start_seconds: float | None = None  # from the start to the first sign of rendering
+    silence_seconds: float | None = None  # between two lines of its output
+    progress_seconds: float | None = None  # without a frame saved or a fraction gained
+    frame_seconds: float | None = None  # between two frames saved
+    memory_bytes: int | None = None  # resident, the whole process tree
+
+
+class Vitals(Message):
+    """How a machine feels just now."""
+
+    load: float | None = None  # runnable processes per core, the last minute's mean
+    memory_free_bytes: int | None = None  # available without swapping
+    disk_free_bytes: int | None = None  # where the node keeps its data
+
+
+class EngineInfo(Message):
+    """One engine of a machine."""
+
+    engine_id: str
+    adapter: str = ""
+    version: str | None = None  # "4.5.1"; None where it cannot be told
+
+
 class HpcTask(Message):
     """The machine's current or last render. The first four fields are the original's."""
 
@@ -258,6 +294,13 @@ class HpcTask(Message):
     exit_code: int | None = None
     cause: Cause | None = None
     message: str | None = None
+    is_waiting: bool = False  # handed over ahead of time; begins when the running one is over
+    frames: str | None = None  # saved and checked so far ("1-5,7"); None: not known
+    reason: Reason | None = None
+    startup_seconds: float | None = None  # start to the first sign of rendering
+    render_seconds: float | None = None  # from there to the last frame saved
+    memory_bytes: int | None = None  # the largest that its process tree has been
+    warm: bool = False  # its renderer stays open for the task's next chunk
 
 
 class HpcStatus(Message):
@@ -267,6 +310,15 @@ class HpcStatus(Message):
     version: str | None = None
     boot: str | None = None  # random, new at each start of the node
     slots: int = 1
+    # Every attempt that this node holds: running, waiting behind it, or over and not yet
+    # acknowledged by its api.
+    tasks: list[HpcTask] = []
+    engines: list[EngineInfo] = []
+    platform: str | None = None  # "linux", "win32", "darwin"
+    cores: int | None = None
+    memory_bytes: int | None = None
+    tags: list[str] = []
+    vitals: Vitals | None = None
 
 
 class HpcStart(Message):
@@ -283,12 +335,17 @@ class HpcStart(Message):
     owes: Owes | None = None
     api_url: str | None = None  # where reports go; None: the api will ask
     report_key: str | None = None  # X-Attempt-Key of the reports; good for this attempt only
+    limits: Limits | None = None
+    # Handed over ahead of time: begin when the attempt of this number is over, or at once if it
+    # is. None: now, or refuse.
+    after: int | None = None
 
 
 class HpcStop(Message):
     task_id: int = 0
     attempt_id: int | None = None
     reason: str | None = None
+    after_frame: bool = False  # let it finish the frame it is at
 
 
 class HpcAnswer(Message):
@@ -318,18 +375,37 @@ class NodeEvent(Message):
     is_success: bool | None = None  # ended
     exit_code: int | None = None  # ended
     cause: Cause | None = None  # ended without success
+    # As in HpcTask: progress (frames) and ended (all of them).
+    frames: str | None = None
+    reason: Reason | None = None
+    startup_seconds: float | None = None
+    render_seconds: float | None = None
+    memory_bytes: int | None = None
+    warm: bool = False
 
 
 class NodeReport(Message):
-    """Events of one attempt. A report whose sequence is not above the last one is a repetition."""
+    """Events of one attempt. A report whose sequence is not above the last one is a repetition.
+
+    One without events says that the attempt is alive.
+    """
 
     sequence: int = 0
     events: list[NodeEvent] = []
+    vitals: Vitals | None = None
 
 
 class ReportAnswer(Message):
     accepted: bool  # False: the attempt is not current any more; stop it
     message: str = ""
+    next: HpcStart | None = None  # the machine's next chunk, handed over with the answer
+
+
+class NodeHello(Message):
+    """A node says that it is there. It is only a hint: the api then asks the machine itself."""
+
+    port: int = 0
+    boot: str = ""
 
 
 # --------------------------------------------------------------------------- in and out
