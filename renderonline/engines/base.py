@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from renderonline.wire import Cause, Owes
+from renderonline.wire import Cause, Owes, Reason
 
 
 class CommandError(ValueError):
@@ -67,6 +67,7 @@ class Verdict:
     is_success: bool
     cause: Cause | None = None
     message: str | None = None
+    reason: Reason | None = None  # of the cause machine: what it failed of, if that can be told
 
 
 @dataclass(slots=True)
