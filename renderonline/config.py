@@ -91,6 +91,10 @@ def _size(value: Any, _place: Place) -> int:
     return value
 
 
+def _optional_size(value: Any, place: Place) -> int | None:
+    return None if value is None else _size(value, place)
+
+
 @dataclass(frozen=True, slots=True)
 class CertificateFiles:
     """PEM files of the api's own certificate, as in the original."""
@@ -127,6 +131,7 @@ class EngineSetting:
     executable_path: str | None
     adapter: str | None = None  # None: told from the executable's name
     environment: tuple[tuple[str, str], ...] = ()
+    warm: bool = True  # it may stay open between the chunks of a task
 
 
 def _engines(value: Any, place: Place) -> tuple[EngineSetting, ...] | None:
@@ -145,7 +150,7 @@ def _engines(value: Any, place: Place) -> tuple[EngineSetting, ...] | None:
 def _engine(item: Any, place: Place) -> EngineSetting:
     if not isinstance(item, dict):
         raise ValueError('takes a list of {"EngineId": …, "ExecutablePath": …}')
-    names = ("EngineId", "ExecutablePath", "Adapter", "Environment")
+    names = ("EngineId", "ExecutablePath", "Adapter", "Environment", "Warm")
     keys = _by_name(item, names, "RenderingEngines: ", place.warn)
     engine_id = keys.get("EngineId")
     if not isinstance(engine_id, str) or not engine_id.strip():
@@ -160,11 +165,15 @@ def _engine(item: Any, place: Place) -> EngineSetting:
         isinstance(v, str) for v in environment.values()
     ):
         raise ValueError('has an entry whose Environment is not {"NAME": "value"}')
+    warm = keys.get("Warm")
+    if warm is not None and not isinstance(warm, bool):
+        raise ValueError("has an entry whose Warm is neither true nor false")
     return EngineSetting(
         engine_id=engine_id.strip(),
         executable_path=_executable(keys.get("ExecutablePath"), place),
         adapter=adapter.lower() if adapter else None,
         environment=tuple(environment.items()),
+        warm=warm is not False,
     )
 
 
@@ -254,9 +263,9 @@ class NodeSettings:
         "RenderingEngines",
         _engines,
         None,
-        'The renderers: `[{"EngineId", "ExecutablePath", "Adapter"?, "Environment"?}]`. EngineId is '
-        "the engine's name in the api. Without ExecutablePath it is looked for. Absent: Blender, if "
-        "one is found.",
+        'The renderers: `[{"EngineId", "ExecutablePath", "Adapter"?, "Environment"?, "Warm"?}]`. '
+        "EngineId is the engine's name in the api. Without ExecutablePath it is looked for. Absent: "
+        "Blender, if one is found.",
     )
     host: str = _setting(
         "Host",
@@ -269,6 +278,13 @@ class NodeSettings:
         _path,
         None,
         "Folder of the logs and the journal. Absent: the user's data folder.",
+    )
+    warm_memory_bytes: int | None = _setting(
+        "WarmMemoryBytes",
+        _optional_size,
+        None,
+        "A renderer that holds more memory is not kept open between chunks. Absent: 80 % of the "
+        "machine's.",
     )
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from renderonline.engines.session import Session
 from renderonline.wire import Cause, Owes, Reason
 
 
@@ -112,6 +113,13 @@ class Adapter(Protocol):
 
     def command(self, executable: str, argv: Sequence[str]) -> list[str]:
         """The argv of the process: `argv` without the engine's name in front. Node side."""
+        ...
+
+    def session(self, command: Sequence[str]) -> Session | None:
+        """The chunk as a process that stays open could render it; `command` is what `command` made.
+
+        None: it has to be rendered by a process of its own.
+        """
         ...
 
     def reader(self, owes: Owes) -> Reader:

@@ -7,9 +7,10 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from renderonline.engines import blender_command, blender_places
+from renderonline.engines import blender_command, blender_places, blender_warm
 from renderonline.engines.blender_reader import BlenderReader
 from renderonline.engines.commandline import without_name
+from renderonline.engines.session import Session
 from renderonline.wire import Owes
 
 VERSION_TIMEOUT_S = 60
@@ -34,6 +35,10 @@ class BlenderAdapter:
     def command(self, executable: str, argv: Sequence[str]) -> list[str]:
         """See base.Adapter."""
         return [executable, *without_name(argv, executable, self.name, "blender")]
+
+    def session(self, command: Sequence[str]) -> Session | None:
+        """See base.Adapter, and blender_warm for what can be rendered that way."""
+        return blender_warm.session(command[:1], command[1:])
 
     def reader(self, owes: Owes) -> BlenderReader:
         """See base.Adapter. The reader opens each image that is announced as saved."""

@@ -64,7 +64,7 @@ def _owed(options: Iterable[Option]) -> tuple[FrameSet | None, bool]:
     """The frames of all actions together, and whether one of them makes a movie."""
     frames: FrameSet | None = FrameSet()
     is_movie = to_movie = False
-    state = _Range()
+    state = FrameRange()
     for given in options:
         to_movie = _is_movie_after(given, to_movie)
         if given.name in ACTIONS:
@@ -97,7 +97,7 @@ def _check_renders(line: CommandLine) -> None:
 
 def _check_ranges(options: Iterable[Option]) -> None:
     """Raise CommandError for frames that Blender would not render, or other ones instead."""
-    state = _Range()
+    state = FrameRange()
     for given in options:
         state = state.after(given)
         if given.name == "-a" and state.is_inverted:
@@ -107,20 +107,21 @@ def _check_ranges(options: Iterable[Option]) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _Range:
+class FrameRange:
     """What -s, -e and -j have set so far; None where the scene decides."""
 
     first: int | None = None
     last: int | None = None
     step: int | None = None
 
-    def after(self, given: Option) -> _Range:
+    def after(self, given: Option) -> FrameRange:
+        """What holds behind this option. Raises ValueError for a step that is no number."""
         if given.name in ("", "-S"):
-            return _Range()  # another file or scene has a range of its own
+            return FrameRange()  # another file or scene has a range of its own
         if given.name == "-s":
-            return replace(self, first=_absolute(given.value))
+            return replace(self, first=absolute(given.value))
         if given.name == "-e":
-            return replace(self, last=_absolute(given.value))
+            return replace(self, last=absolute(given.value))
         if given.name == "-j":
             return replace(self, step=int(given.value))
         return self
@@ -130,12 +131,12 @@ class _Range:
         return self.first is not None and self.last is not None and self.first > self.last
 
 
-def _absolute(text: str) -> int | None:
+def absolute(text: str) -> int | None:
     """The frame, or None for one relative to the scene's (+5)."""
     return int(text) if text.isascii() and text.isdigit() else None
 
 
-def _frames_of(action: Option, state: _Range) -> FrameSet | None:
+def _frames_of(action: Option, state: FrameRange) -> FrameSet | None:
     if action.name == "-a":
         if state.first is None or state.last is None:
             return None
@@ -143,7 +144,7 @@ def _frames_of(action: Option, state: _Range) -> FrameSet | None:
     frames = FrameSet()
     for item in action.value.split(","):
         first, _, last = item.partition("..")
-        if _absolute(first) is None or _absolute(last or first) is None:
+        if absolute(first) is None or absolute(last or first) is None:
             return None
         frames |= FrameSet.between(int(first), int(last or first))
     return frames
@@ -301,7 +302,7 @@ def _with_output(options: Sequence[Option], output_dir: str) -> list[Option]:
 def _with_range_step(options: Iterable[Option]) -> list[Option]:
     """A range that the command line gives is rendered whole, whatever step the scene has."""
     completed: list[Option] = []
-    state = _Range()
+    state = FrameRange()
     for given in options:
         is_known = state.first is not None and state.last is not None
         if given.name == "-a" and is_known and state.step is None:

@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from renderonline import paths
+from renderonline.engines import blender_warm
 from renderonline.engines.blender import BlenderAdapter, first_match
 from renderonline.engines.commandline import without_name
+from renderonline.engines.session import Session
 
 RUNNER = paths.bundled("engines", "bpy_runner.py")
 """The script that understands Blender's command line; it imports nothing of ours."""
+
+_RUN = ("-u", str(RUNNER))
 
 _VERSION = re.compile(r"^bpy (\d+\.\d+\.\d+)", re.MULTILINE)
 _ASK_VERSION = "import bpy; print('bpy', bpy.app.version_string)"
@@ -27,7 +31,12 @@ class BpyAdapter(BlenderAdapter):
 
     def command(self, executable: str, argv: Sequence[str]) -> list[str]:
         """See base.Adapter. `-u`: Python's lines arrive in order with those of Blender."""
-        return [executable, "-u", str(RUNNER), *without_name(argv, "blender", self.name)]
+        return [executable, *_RUN, *without_name(argv, "blender", self.name)]
+
+    def session(self, command: Sequence[str]) -> Session | None:
+        """See base.Adapter."""
+        program = 1 + len(_RUN)
+        return blender_warm.session(command[:program], command[program:])
 
     def find(self) -> list[Path]:
         """Our own Python if it has `bpy`, else a `python3.11` on the PATH that has.

@@ -252,9 +252,7 @@ class Session:
             return
         scene = self.scene
         before = scene.frame_start, scene.frame_end, scene.frame_step
-        if self.threads is not None:
-            scene.render.threads_mode = "FIXED" if self.threads else "AUTO"
-            scene.render.threads = max(1, self.threads)
+        self._apply_threads()
         try:
             _set_range(scene, first, last, step)
             self.bpy.ops.render.render(animation=True, scene=scene.name)
@@ -262,8 +260,14 @@ class Session:
             _set_range(scene, *before)
         self.has_rendered = True
 
+    def _apply_threads(self) -> None:
+        if self.threads is not None:
+            self.render.threads_mode = "FIXED" if self.threads else "AUTO"
+            self.render.threads = max(1, self.threads)
+
     def _execute(self, source: str, name: str) -> None:
         """Run a script as Blender does: in a fresh `__main__`, with the whole command line."""
+        self._apply_threads()  # the script may be one that renders
         names = {"__name__": "__main__", "__file__": name, "__builtins__": __builtins__}
         try:
             exec(compile(source, name, "exec"), names)

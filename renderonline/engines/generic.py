@@ -78,6 +78,9 @@ class GenericAdapter:
         """See base.Adapter."""
         return [executable, *without_name(argv, executable)]
 
+    def session(self, command: Sequence[str]) -> None:
+        """See base.Adapter. How to keep a renderer open is not known."""
+
     def reader(self, owes: Owes) -> GenericReader:
         """See base.Adapter."""
         return GenericReader(owes)

@@ -44,7 +44,11 @@ class Spawner(Protocol):
     """Starts processes whose trees end with this program, in whatever way that ends."""
 
     def spawn(
-        self, argv: list[str], working_dir: Path, environment: dict[str, str]
+        self,
+        argv: list[str],
+        working_dir: Path,
+        environment: dict[str, str],
+        stdin: int = subprocess.DEVNULL,
     ) -> tuple[subprocess.Popen[bytes], Tree]:
         """Start `argv`, stdout and stderr in one pipe. Raises OSError or ValueError."""
         ...
@@ -66,18 +70,57 @@ def system_spawner() -> Spawner:
         return PosixSpawner()
 
 
-class RenderProcess:
-    """A running renderer.
+class Rendering(Protocol):
+    """What renders one chunk: a process of its own, or one that stays open (see `warm`).
 
     One thread takes `lines` to their end and then calls `wait`; `stop` may be called on any.
     """
 
+    @property
+    def pid(self) -> int: ...
+
+    @property
+    def is_warm(self) -> bool:
+        """After `wait`: whether the renderer stays open for the task's next chunk."""
+        ...
+
+    def lines(self) -> Iterator[str]:
+        """See RenderProcess. Ends when the chunk is over."""
+        ...
+
+    def wait(self) -> int:
+        """The chunk's exit code, negative for a signal, once it is over."""
+        ...
+
+    def stop(self, grace_s: float) -> bool:
+        """See RenderProcess. Changes nothing once the chunk is over."""
+        ...
+
+    def abandon(self) -> None:
+        """See RenderProcess."""
+        ...
+
+
+class RenderProcess:
+    """A running renderer: a Rendering of its own, or of one chunk after another."""
+
+    is_warm = False
+
     def __init__(
-        self, spawner: Spawner, argv: list[str], working_dir: Path, environment: dict[str, str]
+        self,
+        spawner: Spawner,
+        argv: list[str],
+        working_dir: Path,
+        environment: dict[str, str],
+        takes_requests: bool = False,
     ) -> None:
-        """Starts it. Raises Refusal with a sentence when that is not possible."""
+        """Starts it. Raises Refusal with a sentence when that is not possible.
+
+        `takes_requests`: its stdin is a pipe for `send`; otherwise it is empty.
+        """
+        stdin = subprocess.PIPE if takes_requests else subprocess.DEVNULL
         try:
-            self._popen, self._tree = spawner.spawn(argv, working_dir, environment)
+            self._popen, self._tree = spawner.spawn(argv, working_dir, environment, stdin)
         except (OSError, ValueError) as error:
             raise Refusal(_spawn_failure(argv[0], working_dir, error)) from None
         self._chunks: queue.Queue[bytes] = queue.Queue(maxsize=CHUNKS_AHEAD)
@@ -109,11 +152,28 @@ class RenderProcess:
         exit_code = self._popen.wait()
         self._tree.end(grace_s=0)
         self._tree.close()
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
         return exit_code
 
     def stop(self, grace_s: float) -> bool:
         """End the whole tree, gently for `grace_s`, then by force; True if nothing is left."""
         return self._tree.end(grace_s)
+
+    def send(self, line: str) -> None:
+        """Write a line to its stdin, blocking if the pipe is full. Raises OSError if it has ended."""
+        pipe = self._popen.stdin
+        assert pipe is not None
+        pipe.write(f"{line}\n".encode())
+
+    def finish(self, grace_s: float) -> None:
+        """Tell it that no more requests come, and end what is left of it after `grace_s`. Blocks."""
+        if self._popen.stdin is not None:
+            self._popen.stdin.close()
+        self._is_abandoned.set()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(grace_s)
+        self.abandon()
 
     def abandon(self) -> None:
         """End the whole tree by force where nobody takes its lines (any more). Blocks."""

@@ -26,7 +26,11 @@ class PosixSpawner:
         self._guard = Guardian()
 
     def spawn(
-        self, argv: list[str], working_dir: Path, environment: dict[str, str]
+        self,
+        argv: list[str],
+        working_dir: Path,
+        environment: dict[str, str],
+        stdin: int = subprocess.DEVNULL,
     ) -> tuple[subprocess.Popen[bytes], SpawnedTree]:
         """Start `argv`. Raises OSError or ValueError as `subprocess` does."""
         mark = secrets.token_hex(16)
@@ -36,7 +40,7 @@ class PosixSpawner:
                 argv,
                 cwd=working_dir,
                 env={**environment, MARK: mark},
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 bufsize=0,

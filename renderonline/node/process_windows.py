@@ -26,14 +26,18 @@ class WindowsSpawner:
     """Starts renderers. Needs no guard: the system ends a job when its last handle closes."""
 
     def spawn(
-        self, argv: list[str], working_dir: Path, environment: dict[str, str]
+        self,
+        argv: list[str],
+        working_dir: Path,
+        environment: dict[str, str],
+        stdin: int = subprocess.DEVNULL,
     ) -> tuple[subprocess.Popen[bytes], WindowsTree]:
         """Start `argv`. Raises OSError or ValueError as `subprocess` does."""
         process = subprocess.Popen(
             argv,
             cwd=working_dir,
             env=environment,
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             bufsize=0,

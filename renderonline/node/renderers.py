@@ -24,6 +24,7 @@ class Renderer:
     adapter: Adapter
     executable: str  # a path
     environment: tuple[tuple[str, str], ...] = ()
+    is_warm: bool = True  # may stay open between the chunks of a task, where the adapter can
 
 
 def resolve(settings: tuple[EngineSetting, ...] | None) -> tuple[Renderer, ...]:
@@ -61,7 +62,7 @@ def _resolve_one(setting: EngineSetting) -> Renderer:
         else engines.for_executable(setting.executable_path, setting.engine_id)
     )
     executable = _executable(setting, adapter)
-    return Renderer(setting.engine_id, adapter, executable, setting.environment)
+    return Renderer(setting.engine_id, adapter, executable, setting.environment, setting.warm)
 
 
 def _executable(setting: EngineSetting, adapter: Adapter) -> str:

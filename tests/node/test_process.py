@@ -139,9 +139,13 @@ def test_a_holder_that_cannot_be_ended_is_left_behind(
 
     class PowerlessSpawner:
         def spawn(
-            self, argv: list[str], working_dir: Path, environment: dict[str, str]
+            self,
+            argv: list[str],
+            working_dir: Path,
+            environment: dict[str, str],
+            stdin: int = subprocess.DEVNULL,
         ) -> tuple[subprocess.Popen[bytes], Tree]:
-            return spawner.spawn(argv, working_dir, environment)[0], Powerless()
+            return spawner.spawn(argv, working_dir, environment, stdin)[0], Powerless()
 
         def close(self) -> None: ...
 
