@@ -1,57 +1,304 @@
-"""Who gets what: a snapshot in, decisions out. Pure.
+"""Who gets what: the queue, the machines and `now` in, decisions out. Pure.
 
-Today's policy is the original's order, oldest first, on the first idle machine that has the engine.
+The order is priority, then fair share, then age. Within a priority nobody starves: each machine
+that a user gets, and what they recently had, makes the others go before them, and their own tasks
+come oldest first. A lower priority waits while a higher one has something for the machine: that is
+what a priority is for. Idle machines come before busy ones, which may be handed their next chunk
+ahead of time; idle ones that find nothing help with the last frames of others (tails.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence, Set
-from dataclasses import dataclass
+import heapq
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
 
+from renderonline.api.domain.queue_index import Group, Queue, Rank
+from renderonline.api.domain.sizing import Outlook, Situation, chunk_size, first_frames, outlook
+from renderonline.api.domain.tails import Tail, copied_frames, tail_of
+from renderonline.api.domain.workload import (
+    ActiveChunk,
+    Assignment,
+    Record,
+    Requirement,
+    Roster,
+    Seat,
+    Waiting,
+)
+from renderonline.frames import FrameSet
 
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A task in the queue that nobody works on."""
+__all__ = [
+    "ActiveChunk",
+    "Assignment",
+    "Queue",
+    "Record",
+    "Roster",
+    "Seat",
+    "Waiting",
+    "plan",
+]
 
-    task_id: int
-    version: int
-    engine_name: str
+BUSY_LOAD = 1.5
+"""Runnable processes per core above which a machine that looks idle has other things to do."""
 
-
-@dataclass(frozen=True, slots=True)
-class Idle:
-    """A machine that could start something now. `engine_ids` are lower case."""
-
-    machine_id: int
-    engine_ids: frozenset[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Assignment:
-    task_id: int
-    version: int  # of the task when it was looked at; the claim holds it to that
-    machine_id: int
+UNDECIDED = 0
+"""Attempt id of a chunk that is only planned."""
 
 
 def plan(
-    waiting: Iterable[Waiting],
-    idle: Sequence[Idle],
-    avoid: Set[tuple[int, int]] = frozenset(),
+    queue: Queue,
+    seats: Sequence[Seat],
+    roster: Roster,
+    now: datetime,
+    usage: Mapping[int, float] | None = None,
+    engine_limits: Mapping[str, int] | None = None,
 ) -> list[Assignment]:
-    """One task for each machine that can have one.
+    """At most one assignment for each of `seats`, all of which are in `roster`.
 
-    `waiting` is in the order of the queue. `avoid` holds (task, machine) pairs of which that
-    machine has just refused that task.
+    `usage` is what each user recently used, in machines; `engine_limits` the most machines that
+    may have something of an engine (lower case) at once. The queue is left as it was found.
     """
-    free = list(idle)
-    decisions = []
-    for task in waiting:
+    queue.advance(now)
+    call = _Call(queue, roster, now, usage or {}, engine_limits or {})
+    try:
+        idle = [seat for seat in seats if seat.free_in_s <= 0]
+        call.give(idle)
+        call.copy(idle)
+        call.give([seat for seat in seats if seat.free_in_s > 0])
+    finally:
+        call.undo()
+    return call.decisions
+
+
+class _Call:
+    """One call of `plan`. Decisions are put into the queue, so that the next one sees them."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        roster: Roster,
+        now: datetime,
+        usage: Mapping[int, float],
+        engine_limits: Mapping[str, int],
+    ) -> None:
+        self.decisions: list[Assignment] = []
+        self._queue = queue
+        self._roster = roster
+        self._now = now
+        self._usage = usage
+        self._limits = engine_limits
+        self._before: dict[int, Waiting] = {}  # tasks that were changed, as they were
+        self._outlooks: dict[int, Outlook] = {}
+        self._taken: set[int] = set()  # machines
+
+    def give(self, seats: Sequence[Seat]) -> None:
+        """Waiting frames to these machines, as long as there are some that suit one."""
+        pools = self._pools(seats)
+        offers: dict[int, Iterator[Seat]] = {}  # task → machines that have not been offered it
+        passed: set[int] = set()  # tasks that none of the machines can have
+        while (found := self._next(pools, passed.__contains__)) is not None:
+            task, pool = found
+            if task.task_id not in offers:
+                offers[task.task_id] = self._offers(task, pool)
+            for seat in offers[task.task_id]:
+                if seat.machine_id not in self._taken and self._give(task, seat, pool):
+                    self._take(seat, pools.values())
+                    break
+            else:
+                passed.add(task.task_id)
+
+    def copy(self, seats: Sequence[Seat]) -> None:
+        """The last frames of others to those of these machines that found nothing."""
+        pools = self._pools(seats)
+        for tail in self._tails(pools):
+            pool = pools[tail.task.requirement]
+            if not pool.free or self._is_at_limit(tail.task.engine):
+                continue
+            for seat in self._offers(tail.task, pool):
+                if seat.machine_id != tail.chunk.machine_id:
+                    if self._copy(tail, seat):
+                        self._take(seat, pools.values())
+                    break
+
+    def undo(self) -> None:
+        """Leave the queue as it was."""
+        for task in self._before.values():
+            self._queue.put(task)
+
+    # ----------------------------------------------------------------- which task
+
+    def _pools(self, seats: Sequence[Seat]) -> dict[Requirement, _Pool]:
+        """The machines that are free, by what they can do of what is wanted."""
+        free = [seat for seat in seats if seat.machine_id not in self._taken]
         if not free:
-            break
-        engine = task.engine_name.lower()
-        for machine in free:
-            if engine in machine.engine_ids and (task.task_id, machine.machine_id) not in avoid:
-                decisions.append(Assignment(task.task_id, task.version, machine.machine_id))
-                free.remove(machine)
-                break
-    return decisions
+            return {}
+        free.sort(key=lambda seat: (seat.free_in_s, seat.machine_id))
+        pools = {}
+        for group in self._queue.groups():
+            able = self._roster.able(group.requirement)
+            fitting = [seat for seat in free if seat.machine_id in able]
+            if fitting:
+                pools[group.requirement] = _Pool(group, fitting)
+        return pools
+
+    def _next(
+        self, pools: Mapping[Requirement, _Pool], is_passed: Callable[[int], bool]
+    ) -> tuple[Waiting, _Pool] | None:
+        """The task that comes first of all that one of the free machines could do."""
+        best: tuple[Rank, _Pool] | None = None
+        for pool in pools.values():
+            line = pool.group.line
+            if not line or not pool.free or (best and line[0] > best[0].negative_priority):
+                continue
+            if self._is_at_limit(pool.group.requirement.engine):
+                continue
+            rank = self._queue.first(pool.group, self._usage, is_passed)
+            if rank is not None and (best is None or rank < best[0]):
+                best = (rank, pool)
+        if best is None:
+            return None
+        task = self._queue.get(best[0].task_id)
+        assert task is not None
+        return task, best[1]
+
+    def _is_at_limit(self, engine: str) -> bool:
+        limit = self._limits.get(engine)
+        return limit is not None and self._queue.machines_with(engine) >= limit
+
+    # ----------------------------------------------------------------- which machine
+
+    def _offers(self, task: Waiting, pool: _Pool) -> Iterator[Seat]:
+        """The machines that may have the task, best first: at ease, warm for it, soon, fast."""
+        known = self._outlook(task)
+        recorded = [seat for seat in pool.with_record(task) if self._may_have(task, seat)]
+
+        def key(seat: Seat) -> tuple[bool, bool, float, float, int]:
+            record = task.record(seat.machine_id)
+            frame_s = record.frame_s or known.frame_s or 0.0
+            tired = _is_tired(seat, task)
+            return (tired, not record.is_warm, seat.free_in_s, frame_s, seat.machine_id)
+
+        others = pool.without_record(task)
+        offers = heapq.merge(sorted(recorded, key=key), others, key=key)
+        return (seat for seat in offers if seat.machine_id not in self._taken)
+
+    def _may_have(self, task: Waiting, seat: Seat) -> bool:
+        record = task.record(seat.machine_id)
+        if record.not_before is not None and record.not_before > self._now:
+            return False
+        return not (record.avoid and self._roster.has_another(task))
+
+    def _take(self, seat: Seat, pools: Iterable[_Pool]) -> None:
+        self._taken.add(seat.machine_id)
+        for pool in pools:
+            pool.free -= seat.machine_id in pool.seats
+
+    # ----------------------------------------------------------------- what of it
+
+    def _give(self, task: Waiting, seat: Seat, pool: _Pool) -> bool:
+        """Whether the machine got something of the task."""
+        if task.todo is None:
+            self._decide(task, Assignment(task.task_id, seat.machine_id, None, seat.after))
+            return True
+        record = task.record(seat.machine_id)
+        size = chunk_size(task.chunk_frames, record, self._situation(task, seat, pool))
+        if not size:
+            return False
+        frames = first_frames(task, size)
+        self._decide(task, Assignment(task.task_id, seat.machine_id, frames, seat.after))
+        return True
+
+    def _situation(self, task: Waiting, seat: Seat, pool: _Pool) -> Situation:
+        assert task.todo is not None
+        own = [c for c in task.active if c.machine_id == seat.machine_id] if seat.after else []
+        return Situation(
+            self._outlook(task),
+            todo=len(task.todo),
+            own=sum(len(chunk.frames) for chunk in own),
+            is_at_work=bool(own),
+            # Each user with tasks like this one gets as many of the machines as the others.
+            helpers=(pool.free - 1) // pool.group.users(task.priority) if not own else 0,
+            has_backlog=pool.group.ready > 1,
+        )
+
+    def _outlook(self, task: Waiting) -> Outlook:
+        found = self._outlooks.get(task.task_id)
+        if found is None:
+            found = self._outlooks[task.task_id] = outlook(task)
+        return found
+
+    def _decide(self, task: Waiting, decision: Assignment) -> None:
+        """Note it down, and let the next decisions see it."""
+        frames = decision.frames or FrameSet()
+        record = task.record(decision.machine_id)
+        is_new = all(chunk.machine_id != decision.machine_id for chunk in task.active)
+        self.decisions.append(decision)
+        self._before.setdefault(task.task_id, task)
+        self._outlooks[task.task_id] = self._outlook(task).joined_by(record, len(frames), is_new)
+        chunk = ActiveChunk(UNDECIDED, decision.machine_id, frames, None)
+        self._queue.put(
+            replace(
+                task,
+                todo=task.todo - frames if task.todo is not None else None,
+                preview=task.preview - frames,
+                active=(*task.active, chunk),
+            )
+        )
+
+    # ----------------------------------------------------------------- the last frames
+
+    def _tails(self, pools: Mapping[Requirement, _Pool]) -> list[Tail]:
+        """What is left of the chunks that the machines could help with, the longest first."""
+        tails = []
+        for pool in pools.values():
+            for task in pool.group.tails.values():
+                known = self._outlook(task)
+                for chunk in task.active:
+                    if chunk.attempt_id != UNDECIDED and not chunk.is_copied:
+                        tails.append(tail_of(task, chunk, known, self._now))
+        return sorted((tail for tail in tails if tail is not None), key=lambda t: t.urgency)
+
+    def _copy(self, tail: Tail, seat: Seat) -> bool:
+        """Whether the machine was given a part of the chunk."""
+        task = self._queue.get(tail.task.task_id)
+        assert task is not None
+        if task.machine_limit is not None and len(task.active) >= task.machine_limit:
+            return False
+        record: Record = task.record(seat.machine_id)
+        frames = copied_frames(tail, record, self._outlook(task))
+        if frames is None:
+            return False
+        attempt_id = tail.chunk.attempt_id
+        self._decide(task, Assignment(task.task_id, seat.machine_id, frames, copy_of=attempt_id))
+        return True
+
+
+class _Pool:
+    """The free machines that can do what the tasks of a group want."""
+
+    def __init__(self, group: Group, seats: Sequence[Seat]) -> None:
+        self.group = group
+        self.seats = {seat.machine_id: seat for seat in seats}  # soonest free first
+        self.free = len(self.seats)
+
+    def with_record(self, task: Waiting) -> Iterator[Seat]:
+        """Those that have worked on the task."""
+        if len(task.records) < len(self.seats):
+            return (self.seats[m] for m in task.records if m in self.seats)
+        return (seat for m, seat in self.seats.items() if m in task.records)
+
+    def without_record(self, task: Waiting) -> Iterator[Seat]:
+        """The others, those that feel well first."""
+        for is_tired in (False, True):
+            for machine_id, seat in self.seats.items():
+                if machine_id not in task.records and _is_tired(seat, task) is is_tired:
+                    yield seat
+
+
+def _is_tired(seat: Seat, task: Waiting) -> bool:
+    """Whether the machine has too much else to do, or less free memory than the task takes."""
+    if seat.load is not None and seat.load > BUSY_LOAD:
+        return True
+    free, needed = seat.memory_free_bytes, task.memory_bytes
+    return free is not None and needed is not None and free < needed

@@ -1,0 +1,74 @@
+"""The last frames: when a second machine takes some of what another one still owes. Pure.
+
+Whoever saves a frame first counts. A machine renders its frames in order, so the copy gets the
+last of them, as many as let both machines finish together.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from renderonline.api.domain.sizing import Outlook
+from renderonline.api.domain.workload import ActiveChunk, Record, Waiting
+from renderonline.frames import FrameSet
+
+LEAST_GAIN_S = 2.0
+"""A copy has to save more than this; less is lost in the noise of two machines."""
+
+OVERDUE = 1.5
+"""A frame that takes so many times the usual may take as long again as it has taken already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """What is left of an active chunk."""
+
+    task: Waiting
+    chunk: ActiveChunk
+    frames: int
+    frame_s: float | None  # where it is rendered; None: nothing is known of the task's pace
+    left_s: float | None  # until its last frame, as it looks
+
+    @property
+    def urgency(self) -> tuple[bool, float]:
+        """Sorts those first that are expected to take longest, and unknown ones before them."""
+        return (self.left_s is not None, -(self.frames if self.left_s is None else self.left_s))
+
+
+def tail_of(task: Waiting, chunk: ActiveChunk, known: Outlook, now: datetime) -> Tail | None:
+    """What could be copied of the chunk; None: it is not worth a thought."""
+    frames = len(chunk.frames)
+    if chunk.is_copied or not frames:
+        return None
+    record = task.record(chunk.machine_id)
+    frame_s = record.frame_s or known.frame_s
+    if record.avoid or record.not_before is not None:
+        return Tail(task, chunk, frames, frame_s, None)  # nobody knows what it will come to
+    if frame_s is None:
+        return Tail(task, chunk, frames, None, None) if frames > 1 else None
+    left_s = (frames - 1) * frame_s + _left_of_frame(chunk, frame_s, now)
+    return Tail(task, chunk, frames, frame_s, left_s) if left_s > LEAST_GAIN_S else None
+
+
+def copied_frames(tail: Tail, record: Record, known: Outlook) -> FrameSet | None:
+    """The last frames of the chunk, for a machine with this record; None: it would gain nothing."""
+    count = tail.frames // 2 if tail.frames > 1 else 1
+    if tail.left_s is not None and tail.frame_s is not None:
+        own_s = record.frame_s or known.frame_s or tail.frame_s
+        startup_s = 0.0 if record.is_warm else record.startup_s or known.startup_s or 0.0
+        count = int((tail.left_s - startup_s) / (tail.frame_s + own_s))
+        count = max(1, min(count, tail.frames - 1))
+        first_s = tail.left_s - count * tail.frame_s if tail.frames > 1 else 0.0
+        if tail.left_s - max(first_s, startup_s + count * own_s) <= LEAST_GAIN_S:
+            return None
+    run = tail.chunk.frames.runs[-1]
+    return FrameSet((run[-count:] if run.step == 1 else run[-1:],))
+
+
+def _left_of_frame(chunk: ActiveChunk, frame_s: float, now: datetime) -> float:
+    """Seconds until the frame it is at is saved."""
+    if chunk.frame_since is None:
+        return frame_s
+    taken_s = (now - chunk.frame_since).total_seconds()
+    return taken_s if taken_s > OVERDUE * frame_s else max(0.0, frame_s - taken_s)

@@ -1,0 +1,146 @@
+"""What planning is told and what it answers: tasks that want machines, machines that could take
+something, and who gets what. Plain values, replaced whole when something changes. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from renderonline.frames import FrameSet
+
+NO_FRAMES = FrameSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One machine's history with one task."""
+
+    not_before: datetime | None = None  # back-off: it gets nothing of the task until then
+    avoid: bool = False  # benched for this task, as long as another machine could do it
+    frame_s: float | None = None  # seconds per frame here
+    startup_s: float | None = None  # of the last cold start here
+    is_warm: bool = False  # its renderer is still open for this task
+    frames_done: int = 0  # rendered here; counts where an engine tells no frame times
+
+
+UNKNOWN = Record()
+
+
+@dataclass(frozen=True, slots=True)
+class ActiveChunk:
+    """A chunk that a machine has: at work on it, or handed over ahead of time."""
+
+    attempt_id: int
+    machine_id: int
+    frames: FrameSet  # still owed: not done by anyone
+    started_at: datetime | None
+    is_copied: bool = False  # another machine works on some of the same frames already
+    is_first_of_machine: bool = False  # so its pace includes what a first frame costs
+    # When it last saved a frame; its start before that. None: not known, so never overdue.
+    frame_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a machine must have; tasks that want the same are kept together."""
+
+    engine: str
+    version: str | None
+    tags: frozenset[str]
+    min_memory_bytes: int | None
+
+    def suits(self, seat: Seat) -> bool:
+        """Whether the machine has engine, version and tags. Memory is weighed by the Roster."""
+        if self.engine not in seat.engines or not self.tags <= seat.tags:
+            return False
+        return self.version is None or _is_version(seat.engines[self.engine], self.version)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A task that wants machines or has some."""
+
+    task_id: int
+    user_id: int
+    weight: float  # of the user's subscription; 1.0 is the usual one
+    order: int  # the queue's number: lower is older
+    priority: int  # 0-100, higher first
+    engine: str  # lower case
+    version: str | None  # "4.5": major.minor that it wants; None: any
+    tags: frozenset[str]  # a machine must have all of them
+    todo: FrameSet | None  # nobody works on these; None: one piece, to be had if nothing is active
+    active: tuple[ActiveChunk, ...] = ()
+    chunk_frames: int | None = None  # fixed size; None: automatic
+    machine_limit: int | None = None  # most machines at once
+    start_at: datetime | None = None
+    is_blocked: bool = False  # a task that it depends on has not ended
+    preview: FrameSet = NO_FRAMES  # of `todo`, to be rendered first, one per chunk
+    min_memory_bytes: int | None = None  # a machine with this much memory was too small
+    records: Mapping[int, Record] = field(default_factory=dict)  # by machine id
+    memory_bytes: int | None = None  # the most that a chunk of it has used
+
+    @property
+    def requirement(self) -> Requirement:
+        return Requirement(self.engine, self.version, self.tags, self.min_memory_bytes)
+
+    def record(self, machine_id: int) -> Record:
+        return self.records.get(machine_id, UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """A machine that could take something."""
+
+    machine_id: int
+    engines: Mapping[str, str | None]  # lower-case name → version; None: not known
+    tags: frozenset[str] = frozenset()
+    memory_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    load: float | None = None  # runnable processes per core
+    free_in_s: float = 0.0  # 0: idle; else it works, and is expected to be free then
+    after: int | None = None  # the attempt that it works on
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    task_id: int
+    machine_id: int
+    frames: FrameSet | None  # one contiguous range; None: the whole task
+    after: int | None = None  # to begin when this attempt of the machine is over; None: now
+    copy_of: int | None = None  # the attempt whose last frames these are
+
+
+class Roster:
+    """Every machine that may get work, idle or busy, and which of them a requirement finds.
+
+    Made anew when a machine comes, goes, or changes its engines, tags or memory; how it feels and
+    what it does (load, free memory, `free_in_s`, `after`) is not read from here.
+    """
+
+    def __init__(self, seats: Iterable[Seat]) -> None:
+        self._seats = tuple(seats)
+        self._able: dict[Requirement, frozenset[int]] = {}
+
+    def able(self, requirement: Requirement) -> frozenset[int]:
+        """The machines that could render it: the larger ones where memory ran out, if there are."""
+        found = self._able.get(requirement)
+        if found is None:
+            fitting = [seat for seat in self._seats if requirement.suits(seat)]
+            low = requirement.min_memory_bytes
+            larger = [s for s in fitting if low is not None and (s.memory_bytes or 0) > low]
+            found = frozenset(seat.machine_id for seat in larger or fitting)
+            self._able[requirement] = found
+        return found
+
+    def has_another(self, task: Waiting) -> bool:
+        """Whether a machine could do the task that is not benched for it."""
+        able = self.able(task.requirement)
+        benched = sum(record.avoid and m in able for m, record in task.records.items())
+        return len(able) > benched
+
+
+def _is_version(version: str | None, wanted: str) -> bool:
+    """Whether major and minor are the same: "4.5.1" is a "4.5"."""
+    return version is not None and version.split(".")[:2] == wanted.split(".")[:2]
