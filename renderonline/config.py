@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import urllib.parse
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
@@ -89,6 +90,32 @@ def _size(value: Any, _place: Place) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError("takes a whole number of bytes, 1 or more")
     return value
+
+
+def _web_address(value: Any, _place: Place) -> str | None:
+    if value is None or value == "":
+        return None
+    takes = 'takes an address such as "http://192.168.1.10:5000"'
+    if not isinstance(value, str):
+        raise ValueError(takes)
+    try:
+        parts = urllib.parse.urlsplit(value.strip())
+        is_address = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a broken IPv6 address, a port that is no number
+        is_address = False
+    if not is_address:
+        raise ValueError(takes)
+    return value.strip().rstrip("/")
+
+
+def _words(value: Any, _place: Place) -> tuple[str, ...]:
+    words = [value] if isinstance(value, str) else value
+    if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
+        raise ValueError('takes a list of words, such as ["gpu", "floor-2"]')
+    for word in words:
+        if not word or len(word.split()) != 1:
+            raise ValueError(f"holds {word!r}; a word has no blanks in it")
+    return tuple(dict.fromkeys(word.lower() for word in words))
 
 
 def _optional_size(value: Any, place: Place) -> int | None:
@@ -285,6 +312,19 @@ class NodeSettings:
         None,
         "A renderer that holds more memory is not kept open between chunks. Absent: 80 % of the "
         "machine's.",
+    )
+    api: str | None = _setting(
+        "Api",
+        _web_address,
+        None,
+        "The farm's address, such as http://192.168.1.10:5000. The node says there that it is up, "
+        "and gets work at once. Absent: the farm finds out by asking.",
+    )
+    tags: tuple[str, ...] = _setting(
+        "Tags",
+        _words,
+        (),
+        'Words that tasks may ask for, such as `["gpu"]`.',
     )
 
 

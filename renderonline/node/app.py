@@ -11,12 +11,16 @@ from renderonline import paths
 from renderonline.config import ConfigError, Loaded, NodeSettings
 from renderonline.lifecycle import Clock, StopFlag, SystemClock, stop_on_signals, wait_for_stop
 from renderonline.node import renderers
+from renderonline.node.api_client import ApiClient
 from renderonline.node.callers import Callers
+from renderonline.node.equipment import Equipment
+from renderonline.node.hello import Hello
 from renderonline.node.http import hpc_app
 from renderonline.node.inputs import LocalInputs
+from renderonline.node.journal import Journal
 from renderonline.node.machine import Machine
 from renderonline.node.process import system_spawner
-from renderonline.node.slot import Slot
+from renderonline.node.warm import WarmRenderers, machine_bounds
 from renderonline.node.worker import Workplace
 from renderonline.serving import Server
 
@@ -31,6 +35,8 @@ class NodeApp:
 
     machine: Machine
     server: Server
+    equipment: Equipment
+    hello: Hello
 
     @property
     def url(self) -> str:
@@ -38,11 +44,15 @@ class NodeApp:
         return self.server.url
 
     def start(self) -> None:
-        """Serve, on threads of its own, until `close`."""
+        """Clear up after an earlier node, then serve, on threads of its own, until `close`."""
+        self.hello.greet(self.machine.recover())
         self.server.start()
+        self.hello.start()
+        self.equipment.ask_versions(self.hello.again)
 
     def close(self) -> None:
         """End the running render and its tree, then the server. Idempotent; takes seconds."""
+        self.hello.close()
         self.machine.close()  # first, so that the node answers for as long as it renders
         self.server.close()
 
@@ -60,15 +70,18 @@ def build(settings: NodeSettings, clock: Clock) -> NodeApp:
         raise OSError(
             f"DataPath: the folder {settings.data_path} cannot be used: {error.strerror}."
         ) from None
-    spawner = system_spawner()
-    workplace = Workplace(Slot(clock), spawner, clock, data_dir / "logs")
-    machine = Machine(engines, LocalInputs(data_dir), workplace)
+    equipment = Equipment(engines, settings.tags, data_dir, clock)
+    warm = WarmRenderers(machine_bounds(settings.warm_memory_bytes))
+    workplace = Workplace(system_spawner(), clock, data_dir / "logs", warm)
+    journal, client = Journal(data_dir / "journal"), ApiClient()
+    machine = Machine(equipment, LocalInputs(data_dir), workplace, journal, client)
     try:
         server = Server(hpc_app(machine, Callers(settings.host)), settings.host, settings.port)
     except OSError:
-        spawner.close()
+        machine.close()
         raise
-    return NodeApp(machine, server)
+    hello = Hello(client, settings.api, server.port, machine)
+    return NodeApp(machine, server, equipment, hello)
 
 
 def run(settings: NodeSettings, loaded: Loaded) -> int:

@@ -7,21 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from renderonline import security
 from renderonline.engines import commandline
 from renderonline.frames import FrameError, FrameSet
 from renderonline.node.inputs import Inputs, folder_of_first_file
 from renderonline.node.refusal import Refusal
 from renderonline.node.renderers import Renderer, by_engine_id
-from renderonline.wire import MAX_ID, HpcStart, Owes
+from renderonline.wire import MAX_ID, HpcStart, Limits, Owes
 
 
 @dataclass(frozen=True, slots=True)
 class ReportTo:
     """Where an attempt's events go, and the key that proves whose they are."""
 
-    url: str
+    api_url: str
+    attempt_id: int
     key: str
+
+    @property
+    def url(self) -> str:
+        return f"{self.api_url}/renderapi/v1/node/attempts/{self.attempt_id}/events"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +42,9 @@ class Order:
     working_dir: Path
     output_dir: Path | None  # None: nothing is known of its files, the exit code decides alone
     owes: Owes
+    limits: Limits
     report_to: ReportTo | None
     start: HpcStart  # what this was understood from
-
-    @property
-    def key_digest(self) -> str | None:
-        """By which the api tells this attempt from another database's of the same number."""
-        key = self.start.report_key
-        return security.digest(key) if key else None
 
     def is_repeated_by(self, start: HpcStart) -> bool:
         """Whether `start` asks for this very attempt again, because its answer was lost.
@@ -79,13 +81,18 @@ def understand(start: HpcStart, renderers: Sequence[Renderer], inputs: Inputs) -
         working_dir=task_dir if start.task_dir else folder_of_first_file(argv) or task_dir,
         output_dir=Path(start.output_dir) if start.output_dir else None,
         owes=start.owes or Owes(),
-        report_to=_report_to(start),
+        limits=start.limits or Limits(),
+        report_to=report_to(start),
         start=start,
     )
 
 
 def _check(start: HpcStart) -> None:
-    for name, number in (("TaskId", start.task_id), ("AttemptId", start.attempt_id)):
+    for name, number in (
+        ("TaskId", start.task_id),
+        ("AttemptId", start.attempt_id),
+        ("After", start.after),
+    ):
         if number is not None and not 0 <= number <= MAX_ID:
             raise Refusal(f"{name} is {number}; it takes a whole number from 0 to {MAX_ID}.")
     texts = [start.arguments, start.task_dir or "", start.output_dir or "", *(start.argv or ())]
@@ -97,6 +104,8 @@ def _check(start: HpcStart) -> None:
         raise Refusal("Argv is empty: there is nothing to render.")
     if start.owes is not None and start.owes.frames:
         _check_frames(start.owes.frames)
+    if start.limits is not None:
+        _check_limits(start.limits)
 
 
 def _check_frames(text: str) -> None:
@@ -106,13 +115,21 @@ def _check_frames(text: str) -> None:
         raise Refusal(f"Owes.Frames: {error}") from None
 
 
+def _check_limits(limits: Limits) -> None:
+    for field in msgspec.structs.fields(limits):
+        value = getattr(limits, field.name)
+        if value is not None and not value > 0:
+            raise Refusal(f"Limits.{field.encode_name} is {value}; it takes a number above 0.")
+
+
 def _command(renderer: Renderer, argv: list[str]) -> list[str]:
     """The original's templates begin with the engine's name, which no renderer takes as argument."""
     named = bool(argv) and argv[0].lower() == renderer.engine_id.lower()
     return renderer.adapter.command(renderer.executable, argv[1:] if named else argv)
 
 
-def _report_to(start: HpcStart) -> ReportTo | None:
+def report_to(start: HpcStart) -> ReportTo | None:
+    """Where the reports of `start` go; None: the api will ask. Raises Refusal."""
     if start.api_url is None or start.attempt_id is None:
         return None
     key = start.report_key or ""
@@ -120,8 +137,7 @@ def _report_to(start: HpcStart) -> ReportTo | None:
         raise Refusal(f"ApiUrl is {start.api_url!r}; it takes an address that begins with http.")
     if not key.isascii() or not key.isprintable():
         raise Refusal("ReportKey holds characters that no HTTP header can carry.")
-    base = start.api_url.rstrip("/")
-    return ReportTo(f"{base}/renderapi/v1/node/attempts/{start.attempt_id}/events", key)
+    return ReportTo(start.api_url.rstrip("/"), start.attempt_id, key)
 
 
 def _is_web_address(url: str) -> bool:

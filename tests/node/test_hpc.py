@@ -119,12 +119,18 @@ def patient(project: Path, attempt_id: int = 3, **more: Any) -> tuple[Json, Path
 
 def test_status_before_the_first_start(remote: Remote) -> None:
     status = remote.status()
-    boot = status.pop("Boot")
+    boot, vitals = status.pop("Boot"), status.pop("Vitals")
     assert status == {
         "EngineIds": ["python"], "Task": None, "Protocol": wire.PROTOCOL,
-        "Version": renderonline.__version__, "Slots": 1,
+        "Version": renderonline.__version__, "Slots": 1, "Tasks": [], "Tags": [],
+        "Engines": [{"EngineId": "python", "Adapter": "generic", "Version": None}],
+        "Platform": sys.platform, "Cores": psutil.cpu_count(),
+        "MemoryBytes": psutil.virtual_memory().total,
     }  # fmt: skip
     assert boot
+    assert vitals["Load"] >= 0
+    assert 0 < vitals["MemoryFreeBytes"] < status["MemoryBytes"]
+    assert vitals["DiskFreeBytes"] > 0
 
 
 # ------------------------------------------------------------------ starts by the original's api

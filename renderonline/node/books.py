@@ -1,0 +1,149 @@
+"""All the attempts that this node has to answer for: waiting, running, and over but not yet told."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from renderonline import security
+from renderonline.frames import FrameSet
+from renderonline.lifecycle import Clock
+from renderonline.node import recovery
+from renderonline.node.account import Account
+from renderonline.node.api_client import ApiClient
+from renderonline.node.journal import Entry, Journal
+from renderonline.node.orders import Order, ReportTo
+from renderonline.node.record import Record
+from renderonline.node.reporter import HttpReporter
+from renderonline.wire import HpcStart, HpcTask, Vitals
+
+log = logging.getLogger(__name__)
+
+MAX_UNTOLD = 16
+"""Attempts that are over and that no api takes note of: more come together only where several apis
+are away at once. The oldest are given up then."""
+
+RESTARTED_SEQUENCE = 2**30
+"""Number before the first report of a node's next start on an attempt: above all that the one
+before can have sent, which it did not write down."""
+
+
+class Books:
+    """Keeps the accounts. Any thread."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        journal: Journal,
+        client: ApiClient,
+        vitals: Callable[[], Vitals],
+        on_next: Callable[[HpcStart, int | None], None],
+    ) -> None:
+        """`on_next(start, after)`: the api handed a chunk over, behind the attempt `after`."""
+        self._clock = clock
+        self._journal = journal
+        self._client = client
+        self._vitals = vitals
+        self._on_next = on_next
+        self._lock = threading.Lock()
+        self._accounts: list[Account] = []  # in the order of their acceptance
+
+    def open(self, order: Order) -> Account:
+        """An account for an attempt that is accepted. Raises RuntimeError without a thread left."""
+        owed = FrameSet.parse(order.owes.frames) if order.owes.frames else None
+        return self._open(order.start, order.report_to, order, owed)
+
+    def open_refused(self, start: HpcStart, report_to: ReportTo) -> Account:
+        """The same for one that cannot be accepted, where nobody waits for an answer."""
+        return self._open(start, report_to, None, None)
+
+    def recover(self) -> set[str]:
+        """End what an earlier node has left behind, and report it. The apis that are concerned.
+
+        Blocks for seconds if a renderer of it does not die. Called once, before the first start.
+        """
+        apis = set()
+        for entry in self._journal.left_behind():
+            recovery.end_orphan(entry)
+            if entry.api_url is None or entry.task.attempt_id is None:
+                self._journal.remove(entry.task)
+            else:
+                self._adopt(entry, ReportTo(entry.api_url, entry.task.attempt_id, entry.report_key))
+                apis.add(entry.api_url)
+        return apis
+
+    def tasks(self) -> list[HpcTask]:
+        """All of them, as the wire has them."""
+        with self._lock:
+            accounts = list(self._accounts)
+        return [account.record.task() for account in accounts]
+
+    def find(self, start: HpcStart) -> Account | None:
+        """The account that a repeated `start` is about."""
+        with self._lock:
+            accounts = list(self._accounts)
+        return next((account for account in accounts if account.is_repeated_by(start)), None)
+
+    def close(self, farewell_s: float) -> None:
+        """Tell what can be told; what cannot is in the journal. Blocks for about `farewell_s`."""
+        with self._lock:
+            accounts = list(self._accounts)
+        for account in accounts:
+            account.retire()
+        ends_at = self._clock.monotonic() + farewell_s
+        for account in accounts:
+            account.leave(max(0.0, ends_at - self._clock.monotonic()))
+
+    def settled(self, account: Account) -> None:
+        """See account.Owner."""
+        with self._lock:
+            if account in self._accounts:
+                self._accounts.remove(account)
+
+    def handed_over(self, start: HpcStart, account: Account) -> None:
+        """See account.Owner."""
+        self._on_next(start, account.attempt_id)
+
+    def _open(
+        self,
+        start: HpcStart,
+        report_to: ReportTo | None,
+        order: Order | None,
+        owed: FrameSet | None,
+    ) -> Account:
+        key = start.report_key
+        task = HpcTask(
+            task_id=start.task_id,
+            attempt_id=start.attempt_id,
+            key_digest=security.digest(key) if key else None,
+            is_waiting=True,
+        )
+        entry = Entry(task=task)
+        if report_to is not None:
+            entry.api_url, entry.report_key = report_to.api_url, report_to.key
+        account = Account(Record(self._clock, task, owed), entry, self._journal, self, order)
+        if report_to is not None:
+            account.report_by(self._reporter(report_to, account))
+        self._add(account)
+        return account
+
+    def _adopt(self, entry: Entry, report_to: ReportTo) -> None:
+        log.info("attempt %s of an earlier start is reported", report_to.attempt_id)
+        entry.task = recovery.after_restart(entry.task)
+        entry.renderer = None
+        account = Account(Record(self._clock, entry.task), entry, self._journal, self, None)
+        account.report_by(self._reporter(report_to, account, RESTARTED_SEQUENCE))
+        self._add(account)
+        account.tell_end()
+
+    def _reporter(self, report_to: ReportTo, account: Account, sequence: int = 0) -> HttpReporter:
+        return HttpReporter(report_to, self._client, self._clock, self._vitals, account, sequence)
+
+    def _add(self, account: Account) -> None:
+        with self._lock:
+            self._accounts.append(account)
+            over = [account for account in self._accounts if account.record.is_over]
+        for forgotten in over[:-MAX_UNTOLD]:
+            log.warning("attempt %s is given up: no api takes note of it", forgotten.attempt_id)
+            forgotten.discard()
