@@ -61,9 +61,9 @@ def decide(
     tasks: list[Waiting], free: list[Seat], *, everyone: list[Seat] | None = None, **more: object
 ) -> list[Assignment]:
     queue = Queue(tasks)
-    decided = plan(queue, free, Roster(everyone or free), NOW, **more)  # type: ignore[arg-type]
+    decided = plan(queue, free, NOW, everyone=Roster(everyone or free), **more)  # type: ignore[arg-type]
     assert all(queue.get(t.task_id) is t for t in tasks), "it has to leave the queue as it was"
-    assert plan(queue, free, Roster(everyone or free), NOW, **more) == decided  # type: ignore[arg-type]
+    assert plan(queue, free, NOW, everyone=Roster(everyone or free), **more) == decided  # type: ignore[arg-type]
     return decided
 
 

@@ -13,9 +13,12 @@ import heapq
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
+from typing import Any
 
+from renderonline.api.domain.pace import Outlook
 from renderonline.api.domain.queue_index import Group, Queue, Rank
-from renderonline.api.domain.sizing import Outlook, Situation, chunk_size, first_frames, outlook
+from renderonline.api.domain.sizing import Situation, chunk_size, first_frames
 from renderonline.api.domain.tails import Tail, copied_frames, tail_of
 from renderonline.api.domain.workload import (
     ActiveChunk,
@@ -42,6 +45,8 @@ __all__ = [
 BUSY_LOAD = 1.5
 """Runnable processes per core above which a machine that looks idle has other things to do."""
 
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
+
 UNDECIDED = 0
 """Attempt id of a chunk that is only planned."""
 
@@ -49,18 +54,19 @@ UNDECIDED = 0
 def plan(
     queue: Queue,
     seats: Sequence[Seat],
-    roster: Roster,
     now: datetime,
-    usage: Mapping[int, float] | None = None,
-    engine_limits: Mapping[str, int] | None = None,
+    *,
+    everyone: Roster,
+    usage: Mapping[int, float] = NOTHING,
+    engine_limits: Mapping[str, int] = NOTHING,
 ) -> list[Assignment]:
-    """At most one assignment for each of `seats`, all of which are in `roster`.
+    """At most one assignment for each of `seats`, all of which are in `everyone`.
 
     `usage` is what each user recently used, in machines; `engine_limits` the most machines that
     may have something of an engine (lower case) at once. The queue is left as it was found.
     """
     queue.advance(now)
-    call = _Call(queue, roster, now, usage or {}, engine_limits or {})
+    call = _Call(queue, everyone, now, usage, engine_limits)
     try:
         idle = [seat for seat in seats if seat.free_in_s <= 0]
         call.give(idle)
@@ -114,6 +120,8 @@ class _Call:
         for tail in self._tails(pools):
             pool = pools[tail.task.requirement]
             if not pool.free or self._is_at_limit(tail.task.engine):
+                continue
+            if tail.task.task_id not in pool.group.tails:  # a copy was the last it could have
                 continue
             for seat in self._offers(tail.task, pool):
                 if seat.machine_id != tail.chunk.machine_id:
@@ -225,7 +233,7 @@ class _Call:
     def _outlook(self, task: Waiting) -> Outlook:
         found = self._outlooks.get(task.task_id)
         if found is None:
-            found = self._outlooks[task.task_id] = outlook(task)
+            found = self._outlooks[task.task_id] = self._queue.outlook(task)
         return found
 
     def _decide(self, task: Waiting, decision: Assignment) -> None:
@@ -263,10 +271,7 @@ class _Call:
         """Whether the machine was given a part of the chunk."""
         task = self._queue.get(tail.task.task_id)
         assert task is not None
-        if task.machine_limit is not None and len(task.active) >= task.machine_limit:
-            return False
-        record: Record = task.record(seat.machine_id)
-        frames = copied_frames(tail, record, self._outlook(task))
+        frames = copied_frames(tail, task.record(seat.machine_id), self._outlook(task))
         if frames is None:
             return False
         attempt_id = tail.chunk.attempt_id

@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from renderonline.api.domain.workload import Requirement, Waiting
+from renderonline.api.domain.pace import Outlook, outlook
+from renderonline.api.domain.workload import ActiveChunk, Requirement, Waiting
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -101,6 +102,7 @@ class _Entry:
     machines: frozenset[int]
     is_ready: bool = False
     is_tail: bool = False
+    chunks: dict[int, ActiveChunk] | None = None  # by attempt, once somebody asked
 
 
 class Queue:
@@ -115,6 +117,8 @@ class Queue:
         self._groups: dict[Requirement, Group] = {}
         self._users: dict[int, _User] = {}
         self._engines: dict[str, _Tally] = {}
+        self._machines: dict[int, set[int]] = {}  # → the tasks of which they have something
+        self._outlooks: dict[int, tuple[Waiting, Outlook]] = {}  # and what they were made from
         self._timed: list[tuple[datetime, int]] = []  # heap: those whose time has not come
         self._now: datetime | None = None
         for task in tasks:
@@ -146,6 +150,7 @@ class Queue:
             self._unlist(old)
             self._sweep(old.task.requirement)
             self._count(old, None)
+            self._outlooks.pop(task_id, None)
 
     def advance(self, now: datetime) -> None:
         """From now on, tasks that were to start by `now` want machines."""
@@ -165,6 +170,23 @@ class Queue:
     def machines_with(self, engine: str) -> int:
         """How many machines have something of this engine."""
         return len(self._engines.get(engine, ()))
+
+    def at_work(self, machine_id: int, attempt_id: int) -> tuple[Waiting, ActiveChunk] | None:
+        """What the machine does under this number; None: nothing that is known here."""
+        for task_id in self._machines.get(machine_id, ()):
+            entry = self._entries[task_id]
+            if entry.chunks is None:
+                entry.chunks = {chunk.attempt_id: chunk for chunk in entry.task.active}
+            if attempt_id in entry.chunks:
+                return entry.task, entry.chunks[attempt_id]
+        return None
+
+    def outlook(self, task: Waiting) -> Outlook:
+        """What is known of the task's pace; worked out once for each state of it."""
+        found = self._outlooks.get(task.task_id)
+        if found is None or found[0] is not task:
+            found = self._outlooks[task.task_id] = (task, outlook(task))
+        return found[1]
 
     def first(
         self, group: Group, usage: Mapping[int, float], is_passed: Callable[[int], bool]
@@ -194,6 +216,7 @@ class Queue:
 
     def _count(self, old: _Entry | None, new: _Entry | None) -> None:
         """Machines by user and by engine, and where that puts the users in their lines."""
+        self._hold(old, new)
         before = (old.task.user_id, old.task.engine) if old is not None else None
         after = (new.task.user_id, new.task.engine) if new is not None else None
         had = old.machines if old is not None else frozenset()
@@ -207,6 +230,18 @@ class Queue:
             if has or user.weight != new.task.weight:
                 user.weight = new.task.weight
                 self._change(*after, came=has)
+
+    def _hold(self, old: _Entry | None, new: _Entry | None) -> None:
+        had = old.machines if old is not None else frozenset()
+        has = new.machines if new is not None else frozenset()
+        if old is not None:
+            for machine_id in had - has:
+                self._machines[machine_id].discard(old.task.task_id)
+                if not self._machines[machine_id]:
+                    del self._machines[machine_id]
+        if new is not None:
+            for machine_id in has - had:
+                self._machines.setdefault(machine_id, set()).add(new.task.task_id)
 
     def _change(
         self, user_id: int, engine: str, gone: Iterable[int] = (), came: Iterable[int] = ()

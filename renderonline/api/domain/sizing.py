@@ -8,10 +8,10 @@ towards the end as short as lets all machines finish together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from renderonline.api.domain.workload import Record, Waiting
+from renderonline.api.domain.pace import FASTEST_FRAME_S, Outlook
+from renderonline.api.domain.workload import UNKNOWN, Record, Waiting
 from renderonline.frames import FrameSet
 
 FIRST_FRAMES = 2
@@ -35,49 +35,6 @@ LONGEST_WARM_S = 2 * 60.0
 PRIOR_PART = 4
 """A machine whose pace is only guessed from others' gets this part of what it would get."""
 
-FASTEST_FRAME_S = 0.001
-"""A frame takes at least this, so that a clock's zero divides nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outlook:
-    """What is known of a task's pace on all machines, and what is at work."""
-
-    frame_s: float | None  # of a machine that has no record of its own; None: nothing is known
-    startup_s: float | None
-    owed: int = 0  # frames of the active chunks
-    machines: int = 0  # at work
-    speed: float = 0.0  # of these together, frames per second
-
-    def speed_of(self, record: Record) -> float:
-        """Frames per second; where nothing is known all are taken to be alike."""
-        return 1 / max(record.frame_s or self.frame_s or 1.0, FASTEST_FRAME_S)
-
-    def joined_by(self, record: Record, frames: int, is_new: bool) -> Outlook:
-        """As it is when a machine has taken so many frames more."""
-        return replace(
-            self,
-            owed=self.owed + frames,
-            machines=self.machines + is_new,
-            speed=self.speed + self.speed_of(record) * is_new,
-        )
-
-
-def outlook(task: Waiting) -> Outlook:
-    """Take together what the task's records say. O(machines that worked on it)."""
-    speeds = [1 / max(r.frame_s, FASTEST_FRAME_S) for r in task.records.values() if r.frame_s]
-    startups = [r.startup_s for r in task.records.values() if r.startup_s is not None]
-    # The mean of the speeds, not of the times: one very slow machine must not hide the others.
-    frame_s = len(speeds) / sum(speeds) if speeds else None
-    known = Outlook(frame_s, _mean(startups))
-    machines = {chunk.machine_id for chunk in task.active}
-    return replace(
-        known,
-        owed=sum(len(chunk.frames) for chunk in task.active),
-        machines=len(machines),
-        speed=sum(known.speed_of(task.record(machine_id)) for machine_id in machines),
-    )
-
 
 @dataclass(frozen=True, slots=True)
 class Situation:
@@ -93,7 +50,7 @@ class Situation:
     def fair_share(self, record: Record) -> float:
         """Frames that let this machine end with all the others, less those that it has."""
         speed = self.outlook.speed_of(record)
-        others = self.outlook.speed + self.helpers * self.outlook.speed_of(Record())
+        others = self.outlook.speed + self.helpers * self.outlook.speed_of(UNKNOWN)
         total = others if self.is_at_work else others + speed
         return (self.todo + self.outlook.owed) * speed / total - self.own
 
@@ -147,8 +104,3 @@ def first_frames(task: Waiting, count: int) -> FrameSet:
         return FrameSet.between(task.preview.first, task.preview.first)
     run = task.todo.runs[0]
     return FrameSet((run[: count if run.step == 1 else 1],))
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return sum(known) / len(known) if known else None

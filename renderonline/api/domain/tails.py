@@ -9,15 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from renderonline.api.domain.sizing import Outlook
+from renderonline.api.domain.pace import Outlook, chunk_seconds_left
 from renderonline.api.domain.workload import ActiveChunk, Record, Waiting
 from renderonline.frames import FrameSet
 
 LEAST_GAIN_S = 2.0
 """A copy has to save more than this; less is lost in the noise of two machines."""
-
-OVERDUE = 1.5
-"""A frame that takes so many times the usual may take as long again as it has taken already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +42,9 @@ def tail_of(task: Waiting, chunk: ActiveChunk, known: Outlook, now: datetime) ->
     frame_s = record.frame_s or known.frame_s
     if record.avoid or record.not_before is not None:
         return Tail(task, chunk, frames, frame_s, None)  # nobody knows what it will come to
-    if frame_s is None:
+    left_s = chunk_seconds_left(task, chunk, known, now)
+    if left_s is None:
         return Tail(task, chunk, frames, None, None) if frames > 1 else None
-    left_s = (frames - 1) * frame_s + _left_of_frame(chunk, frame_s, now)
     return Tail(task, chunk, frames, frame_s, left_s) if left_s > LEAST_GAIN_S else None
 
 
@@ -64,11 +61,3 @@ def copied_frames(tail: Tail, record: Record, known: Outlook) -> FrameSet | None
             return None
     run = tail.chunk.frames.runs[-1]
     return FrameSet((run[-count:] if run.step == 1 else run[-1:],))
-
-
-def _left_of_frame(chunk: ActiveChunk, frame_s: float, now: datetime) -> float:
-    """Seconds until the frame it is at is saved."""
-    if chunk.frame_since is None:
-        return frame_s
-    taken_s = (now - chunk.frame_since).total_seconds()
-    return taken_s if taken_s > OVERDUE * frame_s else max(0.0, frame_s - taken_s)

@@ -1,0 +1,78 @@
+"""How fast a task goes, from what its records say. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from renderonline.api.domain.workload import ActiveChunk, Record, Waiting
+
+FASTEST_FRAME_S = 0.001
+"""A frame takes at least this, so that a clock's zero divides nothing."""
+
+OVERDUE = 1.5
+"""A frame that takes so many times the usual may take as long again as it has taken already."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What is known of a task's pace on all machines, and what is at work."""
+
+    frame_s: float | None  # of a machine that has no record of its own; None: nothing is known
+    startup_s: float | None
+    owed: int = 0  # frames of the active chunks
+    machines: int = 0  # at work
+    speed: float = 0.0  # of these together, frames per second
+
+    def speed_of(self, record: Record) -> float:
+        """Frames per second; where nothing is known all are taken to be alike."""
+        return 1 / max(record.frame_s or self.frame_s or 1.0, FASTEST_FRAME_S)
+
+    def joined_by(self, record: Record, frames: int, is_new: bool) -> Outlook:
+        """As it is when a machine has taken so many frames more."""
+        return replace(
+            self,
+            owed=self.owed + frames,
+            machines=self.machines + is_new,
+            speed=self.speed + self.speed_of(record) * is_new,
+        )
+
+
+def outlook(task: Waiting) -> Outlook:
+    """Take together what the task's records say. O(machines that worked on it)."""
+    speeds = [1 / max(r.frame_s, FASTEST_FRAME_S) for r in task.records.values() if r.frame_s]
+    startups = [r.startup_s for r in task.records.values() if r.startup_s is not None]
+    # The mean of the speeds, not of the times: one very slow machine must not hide the others.
+    frame_s = len(speeds) / sum(speeds) if speeds else None
+    known = Outlook(frame_s, _mean(startups))
+    machines = {chunk.machine_id for chunk in task.active}
+    return replace(
+        known,
+        owed=sum(len(chunk.frames) for chunk in task.active),
+        machines=len(machines),
+        speed=sum(known.speed_of(task.record(machine_id)) for machine_id in machines),
+    )
+
+
+def chunk_seconds_left(
+    task: Waiting, chunk: ActiveChunk, known: Outlook, now: datetime
+) -> float | None:
+    """Until the chunk's last frame is saved; None: nothing is known of the task's pace."""
+    frame_s = task.record(chunk.machine_id).frame_s or known.frame_s
+    if frame_s is None or task.todo is None:
+        return None
+    frames = len(chunk.frames)
+    if not frames or chunk.frame_since is None:
+        return frames * frame_s
+    taken_s = (now - chunk.frame_since).total_seconds()
+    usual_s = frame_s
+    if chunk.is_first_of_machine and chunk.frame_since == chunk.started_at:
+        usual_s += known.startup_s or 0.0
+    is_overdue = taken_s > OVERDUE * usual_s
+    return (frames - 1) * frame_s + (taken_s if is_overdue else max(0.0, usual_s - taken_s))
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    known = list(values)
+    return sum(known) / len(known) if known else None
