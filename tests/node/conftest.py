@@ -16,6 +16,7 @@ from renderonline.node.app import NodeApp, build
 from renderonline.node.process import Spawner, system_spawner
 
 from .fake_api import ListeningApi
+from .remote import Remote
 
 PYTHON = EngineSetting("python", sys.executable, "generic")
 
@@ -55,3 +56,17 @@ def api() -> Iterator[ListeningApi]:
     api = ListeningApi()
     yield api
     api.close()
+
+
+@pytest.fixture
+def remote(node: NodeApp) -> Remote:
+    """The same, seen over HTTP."""
+    return Remote(node.url)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A folder for a task's project, with a blank in its name."""
+    folder = tmp_path / "project 7"
+    folder.mkdir()
+    return folder

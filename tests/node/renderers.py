@@ -107,3 +107,29 @@ def wait_until_gone(pids: list[int]) -> None:
         for pid in filter(is_alive, pids):
             os.kill(pid, 9)
         raise
+
+
+BLENDER = '''
+"""Stands in for Blender: argv is the output folder, a folder of files to wait for, and frames.
+
+Says what Blender says and writes real images. Before frame N it waits for the file `N`, if the
+folder is not "-".
+"""
+import struct, sys, time, zlib
+from pathlib import Path
+
+def chunk(kind, data):
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+PNG = (b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+       + chunk(b"IDAT", zlib.compress(b"\\0\\0")) + chunk(b"IEND", b""))
+output, gates, *frames = sys.argv[1:]
+for frame in map(int, frames):
+    print(f"Fra:{frame} Mem:9.91M (Peak 10.83M) | Time:00:00.07 | Sample 1/2", flush=True)
+    while gates != "-" and not Path(gates, str(frame)).exists():
+        time.sleep(0.02)
+    file = Path(output, f"{frame:04}.png")
+    file.write_bytes(PNG)
+    print(f"Saved: '{file}'", flush=True)
+print("Blender quit", flush=True)
+'''

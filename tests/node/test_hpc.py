@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
@@ -26,56 +25,8 @@ from renderonline.node.results import LocalResults
 from .conftest import PYTHON
 from .fake_api import ListeningApi
 from .hand_clock import HandClock
+from .remote import Json, Remote, ours, patient
 from .renderers import DEAF, FRAMES, PATIENT, TREE, family, is_alive, write_script
-
-Json = dict[str, Any]
-
-
-class Remote:
-    """A node seen over HTTP, as an api sees it."""
-
-    def __init__(self, node: NodeApp) -> None:
-        self.url = node.url
-
-    def post(self, verb: str, body: Json | bytes | str, **headers: str) -> requests.Response:
-        data = json.dumps(body) if isinstance(body, dict) else body
-        return requests.post(f"{self.url}/hpc/{verb}", data=data, headers=headers, timeout=120)
-
-    def start(self, **body: Any) -> Json:
-        """A start that must succeed."""
-        response = self.post("start", body)
-        assert response.status_code == 200, response.text
-        answer: Json = response.json()
-        assert answer["IsSuccess"] is True
-        return answer
-
-    def refused(self, verb: str, body: Json | bytes | str) -> str:
-        """The sentence of a 400 in the original's shape."""
-        response = self.post(verb, body)
-        assert response.status_code == 400, response.text
-        assert set(response.json()) == {"IsSuccess", "Message"}
-        assert response.json()["IsSuccess"] is False
-        message: str = response.json()["Message"]
-        assert "Traceback" not in message
-        return message
-
-    def status(self) -> Json:
-        status: Json = requests.get(f"{self.url}/hpc/status", timeout=120).json()
-        return status
-
-    def task(self) -> Json:
-        task: Json = self.status()["Task"]
-        return task
-
-    def ended(self) -> Json:
-        """The task's status once it is over."""
-        wait_until(lambda: not self.task()["IsRunning"], "the render has ended")
-        return self.task()
-
-
-@pytest.fixture
-def remote(node: NodeApp) -> Remote:
-    return Remote(node)
 
 
 @pytest.fixture(scope="module")
@@ -84,37 +35,8 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     folder = tmp_path_factory.mktemp("node")
     node = build(NodeSettings(port=0, engines=(PYTHON,), data_path=folder), SystemClock())
     node.start()
-    yield Remote(node)
+    yield Remote(node.url)
     node.close()
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
-    folder = tmp_path / "project 7"
-    folder.mkdir()
-    return folder
-
-
-def ours(project: Path, script: str, *arguments: str, attempt_id: int = 3, **more: Any) -> Json:
-    """A start as our api sends it."""
-    return {
-        "EngineId": "python",
-        "TaskId": 7,
-        "Arguments": "not read when there is an Argv",
-        "AttemptId": attempt_id,
-        "Argv": ["python", script, *arguments],
-        "TaskDir": str(project),
-        "OutputDir": str(project / "output"),
-        **more,
-    }
-
-
-def patient(project: Path, attempt_id: int = 3, **more: Any) -> tuple[Json, Path]:
-    """A start whose render goes on until the file is made."""
-    end = project / "end"
-    script = write_script(project, PATIENT)
-    begun = str(project / f"begun-{attempt_id}")
-    return ours(project, script, begun, str(end), attempt_id=attempt_id, **more), end
 
 
 def test_status_before_the_first_start(remote: Remote) -> None:
@@ -161,7 +83,7 @@ def test_the_engines_name_in_front_is_dropped(
     start_node: Callable[..., NodeApp], project: Path
 ) -> None:
     engine = EngineSetting("Raytracer", sys.executable, "generic")
-    remote = Remote(start_node(engines=(engine,)))
+    remote = Remote(start_node(engines=(engine,)).url)
     script = write_script(project, "pass")
     remote.start(EngineId="raytracer", TaskId=7, Arguments=f'raytracer "{script}"')
     assert remote.ended()["IsSuccess"]
@@ -248,7 +170,7 @@ def test_the_environment_is_clean(
     monkeypatch.setenv("STUDIO_PASSWORD", "secret")
     monkeypatch.setenv("STUDIO_SHOW", "show 1")
     engine = EngineSetting("python", sys.executable, "generic", (("OCIO", "config.ocio"),))
-    remote = Remote(start_node(engines=(engine,)))
+    remote = Remote(start_node(engines=(engine,)).url)
     code = "import json, os; json.dump(dict(os.environ), open('output/env.json', 'w'))"
     remote.start(**ours(project, write_script(project, code)))
     assert remote.ended()["IsSuccess"]
@@ -391,7 +313,7 @@ def test_the_time_stands_still_while_it_is_judged(
 
     monkeypatch.setattr(LocalResults, "changed", changed)
     clock = HandClock()
-    remote = Remote(start_node(clock=clock))
+    remote = Remote(start_node(clock=clock).url)
     remote.start(**ours(project, write_script(project, "pass")))
     assert judging.wait(120)
     clock.seconds += 1000
@@ -442,7 +364,7 @@ def test_a_start_that_fails_half_way_leaves_no_process(
 def test_a_renderer_that_owes_nonsense_is_not_started(
     start_node: Callable[..., NodeApp], project: Path
 ) -> None:
-    remote = Remote(start_node(engines=(EngineSetting("blender", None, "blender"),)))
+    remote = Remote(start_node(engines=(EngineSetting("blender", None, "blender"),)).url)
     begun = project / "begun"
     argv = ["-b", "--python-expr", f"open({str(begun)!r}, 'w'); import time; time.sleep(600)"]
     start = {**ours(project, ""), "EngineId": "blender", "Argv": argv, "Owes": {"Frames": "abc"}}
@@ -518,7 +440,7 @@ def test_a_start_that_cannot_be_done(
 def test_a_renderer_that_has_vanished(start_node: Callable[..., NodeApp], project: Path) -> None:
     link = project / "renderer"
     link.symlink_to(sys.executable)
-    remote = Remote(start_node(engines=(EngineSetting("python", str(link), "generic"),)))
+    remote = Remote(start_node(engines=(EngineSetting("python", str(link), "generic"),)).url)
     link.unlink()
     assert f"no renderer {link}" in remote.refused("start", ours(project, "x.py"))
     assert remote.task() is None
@@ -618,7 +540,7 @@ def test_a_render_does_not_wait_for_its_api(remote: Remote, project: Path) -> No
 def test_the_node_ends_its_render_and_says_so(
     node: NodeApp, project: Path, api: ListeningApi
 ) -> None:
-    remote = Remote(node)
+    remote = Remote(node.url)
     start = ours(project, write_script(project, TREE), str(project / "pids"), ApiUrl=api.url)
     remote.start(**start)
     pids = family(project / "pids")
