@@ -28,7 +28,7 @@ def render(bpy: Any, spans: list[list[Any]]) -> int:
     try:
         results = [render_span(bpy, *span) for span in spans]
     except RuntimeError as error:  # what an operator reports as an error
-        print(str(error).strip(), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{str(error).strip()}\n")
         return 1
     return 0 if all("FINISHED" in result for result in results) else 1
 
