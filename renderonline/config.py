@@ -266,6 +266,12 @@ class ApiSettings:
     upload_limit_bytes: int = _setting(
         "UploadLimitBytes", _size, 64 * 2**30, "The largest project file that is accepted."
     )
+    retries: int = _setting(
+        "Retries",
+        _byte_count,
+        3,
+        "How often a frame is tried again that a machine has failed, before it is given up.",
+    )
     public_url: str | None = _setting(
         "PublicUrl",
         _optional_text,

@@ -115,6 +115,9 @@ class FrameSet:
         pieces = (piece for run in self.runs for piece in _without(run, other.runs))
         return FrameSet(tuple(_compress(pieces)))
 
+    def __and__(self, other: FrameSet) -> FrameSet:
+        return self - (self - other)
+
     def _check_not_empty(self) -> None:
         if not self.runs:
             raise FrameError("There are no frames in this set.")

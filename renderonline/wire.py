@@ -117,6 +117,14 @@ class Task(Message):
     frames_failed: int = 0
     eta_seconds: int | None = None
     cause: str | None = None  # a sentence, once the task has failed
+    priority: int = 50
+    tags: list[str] = []
+    notes: str | None = None
+    after: list[int] = []
+    start_at: str | None = None  # UTC, with Z
+    frames: str | None = None
+    frames_left: str | None = None  # that nobody works on; None: the task is one piece
+    frames_given_up: str | None = None
 
 
 class Render(Message):
@@ -147,15 +155,46 @@ class InfoResponse(Message):
     tasks: list[TaskInfo]
 
 
+class Limits(Message):
+    """When a render counts as hung, in seconds; None: no such limit. The node ends it then."""
+
+    start_seconds: float | None = None  # from the start to the first sign of rendering
+    silence_seconds: float | None = None  # between two lines of its output
+    progress_seconds: float | None = None  # without a frame saved or a fraction gained
+    frame_seconds: float | None = None  # between two frames saved
+    memory_bytes: int | None = None  # resident, the whole process tree
+
+
 class ArgumentValue(Message):
     arg_type_id: str = ""
     value: str = ""
 
 
+class Variant(Message):
+    """One of several outputs of one project. What is not given is the submission's."""
+
+    name: str = ""  # of its folder in the results
+    engine_id: str = ""
+    arguments: list[ArgumentValue] = []
+    frames: str | None = None
+    engine_version: str | None = None
+
+
 class EnqueueRequest(Message):
     engine_id: str = ""  # a string in the original; compared with the numeric engine_id
     arguments: list[ArgumentValue] = []
-    frames: str | None = None  # "1-250"; else the start_frame and end_frame arguments
+    frames: str | None = None  # "1-250x2,300"; else the start_frame and end_frame arguments
+    priority: int | None = None  # 0-100, 50 if not given
+    chunk_frames: int | None = None  # 0: one piece; not given: as many as suits
+    machine_limit: int | None = None  # most machines at once
+    engine_version: str | None = None  # "4.5"
+    tags: list[str] = []  # a machine must have all of them
+    after: list[int] = []  # tasks that must have succeeded before
+    start_at: str | None = None  # ISO 8601; without an offset UTC
+    preview_first: bool = False  # first, middle and last frame before the rest
+    notes: str | None = None
+    limits: Limits | None = None
+    variants: list[Variant] = []
 
 
 class EnqueueResponse(Message):
@@ -251,16 +290,6 @@ class Owes(Message):
     movie: bool = False  # one file for the whole range, by the arguments
     pattern: str | None = None  # file-name patterns (fnmatch, separated by spaces) that must match
     files: int = 1  # at least so many files written below OutputDir
-
-
-class Limits(Message):
-    """When a render counts as hung, in seconds; None: no such limit. The node ends it then."""
-
-    start_seconds: float | None = None  # from the start to the first sign of rendering
-    silence_seconds: float | None = None  # between two lines of its output
-    progress_seconds: float | None = None  # without a frame saved or a fraction gained
-    frame_seconds: float | None = None  # between two frames saved
-    memory_bytes: int | None = None  # resident, the whole process tree
 
 
 class Vitals(Message):

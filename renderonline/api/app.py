@@ -17,8 +17,9 @@ from renderonline.api.http.cors import Cors
 from renderonline.api.http.multipart_body import OVERHEAD_BYTES
 from renderonline.api.loops import Background, Loops
 from renderonline.api.services import setup
+from renderonline.api.services.board import Board
 from renderonline.api.services.context import Context
-from renderonline.api.services.dispatch import Dispatcher, machines_without
+from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
 from renderonline.api.services.stop import Stopper
 from renderonline.api.services.watch import Watch
@@ -54,12 +55,16 @@ class Api:
         # A node does not know yet whom to trust over TLS; it is asked instead.
         takes_reports = settings.certificate is None or settings.public_url is not None
         fleet, hpc = Fleet(settings.poll_seconds, takes_reports, clock), HpcClient()
+        board = Board(self.database, fleet, clock)
         self.ctx = Context(
             database=self.database,
             folders=TaskFolders(settings.data_path),
             settings=settings,
             clock=clock,
+            fleet=fleet,
             wake=self._loops.wake,
+            changed=partial(_changed, board, self._loops),
+            used=board.used,
             machine_free=partial(_machine_free, fleet, self._loops),
             stop_render=Stopper(self.database, fleet, hpc, clock),
             background=self._background,
@@ -67,8 +72,7 @@ class Api:
         self.ctx.folders.repair(partial(_is_wanted, self.database))
         app = JsonApp(_unavailable)
         original.routes(app, self.ctx)
-        ours.routes(app, self.ctx, lambda name: machines_without(self.ctx, name, fleet))
-        nodes.routes(app, self.ctx)
+        ours.routes(app, self.ctx)
         self._server = Server(
             Cors(app),
             settings.listen_host,
@@ -77,7 +81,8 @@ class Api:
             max_body_bytes=settings.upload_limit_bytes + OVERHEAD_BYTES,
         )
         reports_to = (settings.public_url or self.url) if takes_reports else None
-        self._dispatcher = Dispatcher(self.ctx, fleet, hpc, self._background.pool, reports_to)
+        self._dispatcher = Dispatcher(self.ctx, board, hpc, self._background.pool, reports_to)
+        nodes.routes(app, self.ctx, self._dispatcher)
         self._watch = Watch(self.ctx, fleet, hpc, self._visitors.pool)
 
     @property
@@ -159,8 +164,13 @@ def _unavailable(error: Exception) -> HttpError | None:
     )
 
 
-def _machine_free(fleet: Fleet, loops: Loops, machine_id: int) -> None:
-    fleet.set_busy(machine_id, False)
+def _changed(board: Board, loops: Loops, task_id: int) -> None:
+    board.changed(task_id)
+    loops.wake()
+
+
+def _machine_free(fleet: Fleet, loops: Loops, machine_id: int, attempt_id: int) -> None:
+    fleet.freed(machine_id, attempt_id)
     loops.wake()
 
 

@@ -15,8 +15,9 @@ log = logging.getLogger(__name__)
 WATCH_TICK_S = 0.25
 """How often it is looked up which machine is due; each has its own interval."""
 
-DISPATCH_TICK_S = 2.0
-"""The dispatcher's own look at the queue, for what was put there by another process."""
+DISPATCH_TICK_S = 0.5
+"""The dispatcher's own look at the queue: for what another process put there, and for what was not
+to begin before a moment that has come."""
 
 
 class Loops:

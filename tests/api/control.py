@@ -15,10 +15,11 @@ from typing import Any
 from support.original_node import OriginalNode
 
 from renderonline.api.app import open_database
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.domain.model import Chunk, Job, User
 from renderonline.api.hpc_client import HpcClient
 from renderonline.api.services import admin
+from renderonline.api.services.board import Board
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
@@ -59,24 +60,30 @@ class AtOnce(Executor):
 class Control:
     """One api's scheduler. `beside` is another api over the same database and clock."""
 
-    def __init__(self, settings: ApiSettings, beside: Control | None = None) -> None:
-        self.settings = settings = replace(settings, poll_seconds=POLL_S)
+    def __init__(
+        self, settings: ApiSettings, beside: Control | None = None, retries: int = 0
+    ) -> None:
+        self.settings = settings = replace(settings, poll_seconds=POLL_S, retries=retries)
         self.clock = beside.clock if beside else HandClock()
         # the tables are bound to one open database in a process
         self.database = beside.database if beside else open_database(settings)
         fleet, hpc, pool = Fleet(POLL_S, True, self.clock), HpcClient(), AtOnce()
+        board = Board(self.database, fleet, self.clock)
         self.ctx = Context(
             database=self.database,
             folders=TaskFolders(settings.data_path),
             settings=settings,
             clock=self.clock,
+            fleet=fleet,
             wake=lambda: None,
-            machine_free=lambda machine_id: fleet.set_busy(machine_id, False),
+            changed=board.changed,
+            used=board.used,
+            machine_free=fleet.freed,
             stop_render=Stopper(self.database, fleet, hpc, self.clock),
             background=lambda function, *args: function(*args),
         )
         self._watch = Watch(self.ctx, fleet, hpc, pool)
-        self._dispatcher = Dispatcher(self.ctx, fleet, hpc, pool, None)
+        self._dispatcher = Dispatcher(self.ctx, board, hpc, pool, None)
 
     def close(self) -> None:
         self.database.close()
@@ -125,7 +132,11 @@ class Control:
             "engine_id": engine_id,
         }
         queued = moment.replace(microsecond=0)
-        return self.database.transact(lambda _tx: tasks.add(user.user_id, queued, render, frames))
+        task_id = self.database.transact(
+            lambda _tx: tasks.add(user.user_id, queued, render, frames)
+        )
+        self.ctx.changed(task_id)
+        return task_id
 
     # ------------------------------------------------------------------ looking
 
@@ -140,7 +151,7 @@ class Control:
 
     def chunks(self, task_id: int) -> list[Chunk]:
         with self.database.reading():
-            return tasks.chunks([task_id])[task_id]
+            return chunks.of_task(task_id)
 
     def attempts(self, task_id: int) -> list[str]:
         """The states of a task's attempts, oldest first."""

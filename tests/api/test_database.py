@@ -13,7 +13,7 @@ from support.mariadb import Database as MariaDatabase
 from support.mariadb import mariadb_server
 
 from renderonline.api.app import open_database
-from renderonline.api.db import catalog, tables, tasks
+from renderonline.api.db import catalog, chunks, tables, tasks
 from renderonline.api.db.connection import TRIES, Database, DatabaseError, Stale, Transaction
 from renderonline.api.db.connection_string import SqliteTarget
 from renderonline.api.services import admin
@@ -35,7 +35,7 @@ def add_task(database: Database, user_id: int = 1) -> int:
 
 def queue_length(database: Database) -> int:
     with database.reading():
-        return len(tasks.waiting())
+        return len(tasks.versions())
 
 
 def test_effects_follow_the_commit(database: Database) -> None:
@@ -129,14 +129,14 @@ def test_row_that_matches_counts_also_when_it_stays_the_same(database: Database)
     """What a change answers is whether the row was as expected, on both kinds of database."""
     task_id = add_task(database)
     now = datetime.now().astimezone()
-    chunk_id = database.transact(lambda _tx: tasks.add_chunk(task_id, 1, None, "", now))
+    chunk_id = database.transact(lambda _tx: chunks.add(task_id, 1, None, "", now))
 
     def write(_tx: Transaction) -> bool:
-        return tasks.set_chunk(chunk_id, ChunkState.ASSIGNED, frames_done=0)
+        return chunks.set_(chunk_id, ChunkState.ASSIGNED, frames_done=0)
 
     assert database.transact(write)
     assert not database.transact(
-        lambda _tx: tasks.set_chunk(chunk_id, ChunkState.LOST, frames_done=0)
+        lambda _tx: chunks.set_(chunk_id, ChunkState.LOST, frames_done=0)
     )
 
 
@@ -152,7 +152,7 @@ def test_each_of_many_claims_is_one_claimers(database: Database) -> None:
         won = list(pool.map(claim_all, range(1, 5)))
     assert sorted(task_id for some in won for task_id in some) == ids
     with database.reading():
-        assert [len(tasks.chunks([task_id])[task_id]) for task_id in ids] == [1] * len(ids)
+        assert [len(chunks.of_task(task_id)) for task_id in ids] == [1] * len(ids)
 
 
 @pytest.mark.parametrize("lock", ["user", "machine"])
@@ -188,7 +188,7 @@ def claim(task_id: int, machine_id: int) -> Callable[[Transaction], bool]:
     def write(_tx: Transaction) -> bool:
         if not tasks.set_task(task_id, 0, state="running", is_running=True, machine_id=machine_id):
             return False
-        tasks.add_chunk(task_id, machine_id, None, "", datetime.now().astimezone())
+        chunks.add(task_id, machine_id, None, "", datetime.now().astimezone())
         return True
 
     return write
@@ -217,7 +217,7 @@ def test_ids_are_not_given_twice(database: Database) -> None:
 def test_what_is_about_a_task_goes_with_it(database: Database) -> None:
     task_id = add_task(database)
     now = datetime.now().astimezone()
-    database.transact(lambda _tx: tasks.add_chunk(task_id, 1, None, "", now))
+    database.transact(lambda _tx: chunks.add(task_id, 1, None, "", now))
     database.transact(lambda _tx: tasks.add_warning(task_id, "a texture is missing", now))
     with database.reading():
         database.peewee.execute_sql("DELETE FROM tasks")  # by hand, as an admin might

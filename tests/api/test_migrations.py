@@ -15,7 +15,7 @@ from support.original_database import DEQUEUED, FAILED, FINISHED, QUEUED, RUNNIN
 from support.processes import DEADLINE_S, private_environment
 
 from renderonline.api.app import open_database
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.db.connection import Database, DatabaseError
 from renderonline.api.db.tables import ALL, SchemaVersion
 from renderonline.config import ApiSettings
@@ -195,13 +195,13 @@ def test_originals_users_keep_their_tokens(adopted: Database) -> None:
 def test_originals_running_task_is_watched(adopted: Database) -> None:
     """What the old node renders right now has a chunk: the poll goes on with it."""
     with adopted.reading():
-        chunks = tasks.chunks([RUNNING, QUEUED])
-        (waiting,) = tasks.waiting()
-    (chunk,) = chunks[RUNNING]
+        (chunk,) = chunks.of_task(RUNNING)
+        untouched = chunks.of_task(QUEUED)
+        waiting = tasks.place_in_queue(QUEUED)
     assert (chunk.state, chunk.machine_id) == (ChunkState.RUNNING, 1)
     assert chunk.started_at is not None
     assert chunk.started_at.astimezone().replace(tzinfo=None) == datetime(2024, 8, 27, 23, 0, 15)
-    assert (waiting.task_id, chunks[QUEUED]) == (QUEUED, [])
+    assert waiting is not None and untouched == []
 
 
 def test_adopted_once(adopted: Database, tmp_path: Path, mariadb_database: MariaDatabase) -> None:
@@ -238,7 +238,7 @@ def check_originals_inserts(database: Database) -> None:
     with database.reading():
         job = tasks.job(9000)
         machine = catalog.machine(300)
-        waiting = [w.task_id for w in tasks.waiting()]
+        waiting = tasks.versions()
         by_hand = catalog.user_by_email("by-hand@example.com")
     assert job is not None and machine is not None and by_hand is not None
     assert (job.task.state, job.engine.name, job.task.version) == (TaskState.QUEUED, "old", 0)

@@ -319,7 +319,7 @@ def test_refused_task_waits_and_is_offered_again(
     task = control.job(task_id).task
     assert (task.state, task.start_time, task.machine_id) == ("queued", None, None)
     assert control.is_queued(task_id)
-    detail = task_services.detail(control.ctx, control.user(), task_id, None)
+    detail = task_services.detail(control.ctx, control.user(), task_id)
     assert detail.warnings == ["The machine refused: No room."]
     control.turn(0)
     assert started(machine) == [task_id], "not at once again"
@@ -437,6 +437,7 @@ def test_machine_that_another_api_has_given_a_task_is_left_alone(
     first, second = control.add_task(any_engine), control.add_task(any_engine)
     control.step_dispatcher()
     machine.finish()  # noticed by nobody yet
+    second_api.ctx.changed(second)
     second_api.step_dispatcher()
     assert started(machine) == [first]
     second_api.turn(1)

@@ -88,6 +88,12 @@ def machines() -> list[model.Machine]:
     ]
 
 
+def set_machine_state(machine_id: int, state: model.MachineState, reason: str | None) -> None:
+    tables.Machine.update(state=state.value, reason=reason).where(
+        tables.Machine.machine_id == machine_id
+    ).execute()
+
+
 # --------------------------------------------------------------------------- any row, by name
 
 

@@ -230,6 +230,9 @@ def _mysql(target: MySqlTarget) -> _MySql:
         write_timeout=60,
         # Row counts are the rows that matched, as on SQLite, also when a value stayed the same.
         client_flag=CLIENT.FOUND_ROWS,
+        # What is read behind a row lock is what the lock's last holder wrote; under MySQL's own
+        # default it would be what was there when the transaction first read anything.
+        init_command="SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED",
         **_ssl_options(target),
     )
 

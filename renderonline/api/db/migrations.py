@@ -18,7 +18,7 @@ from renderonline.wire import ChunkState, TaskState
 
 log = logging.getLogger(__name__)
 
-VERSION = 1
+VERSION = 2
 """Version of the data. A database that says a higher one was written by a newer program."""
 
 # The original's one- and two-byte ids: (table, column). MySQL only; SQLite's integers have no width.
@@ -59,6 +59,7 @@ def bring_up(database: Database) -> None:
             table.create_table(safe=True)
         if not is_new:
             _add_columns(database)
+            _add_indexes(database)
     database.transact(lambda tx: _bring_up_rows(tx, is_original=not is_new and version == 0))
 
 
@@ -87,6 +88,16 @@ def _add_columns(database: Database) -> None:
                 context = database.peewee.get_sql_context()
                 column = context.sql(field.ddl(context)).query()[0]
                 database.peewee.execute_sql(f"ALTER TABLE {name} ADD COLUMN {column}")
+
+
+def _add_indexes(database: Database) -> None:
+    for table in tables.ALL:
+        present = {index.name for index in database.peewee.get_indexes(table._meta.table_name)}
+        for index in table._meta.fields_to_index():
+            name = index._name
+            if name not in present:
+                log.info("database: adding the index %s", name)
+                database.peewee.execute(index.safe(False))
 
 
 def _widen_ids(database: Database) -> None:

@@ -6,7 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from renderonline.api.domain import model
-from renderonline.wire import Cause, ChunkState, TaskState
+from renderonline.frames import FrameSet
+from renderonline.wire import Cause, ChunkState, Reason, TaskState
 
 
 def user(row: Any) -> model.User:
@@ -31,6 +32,10 @@ def engine(row: Any) -> model.Engine:
         row.render_argument or "",
         row.adapter or "",
         row.file_pattern or None,
+        row.chunk_frames,
+        row.machine_limit,
+        row.version or None,
+        row.limits or None,
     )
 
 
@@ -39,7 +44,18 @@ def argtype(row: Any) -> model.ArgType:
 
 
 def machine(row: Any) -> model.Machine:
-    return model.Machine(row.machine_id, row.ip_address, row.port)
+    known = row.state in list(model.MachineState)
+    return model.Machine(
+        row.machine_id,
+        row.ip_address,
+        row.port,
+        row.name or "",
+        model.MachineState(row.state) if known else model.MachineState.DISABLED,
+        row.reason,
+        words(row.tags),
+        frozenset(name.lower() for name in words(row.only_engines)),
+        row.forgiven,
+    )
 
 
 def render(row: Any) -> model.Render:
@@ -69,6 +85,23 @@ def task(row: Any) -> model.Task:
         frames=row.frames,
         cause=_cause(row.cause),
         message=row.message,
+        todo=None if row.todo is None else _frames(row.todo),
+        done=_frames(row.done),
+        failed=_frames(row.failed),
+        preview=_frames(row.preview),
+        command=row.command,
+        priority=row.priority,
+        chunk_frames=row.chunk_frames,
+        machine_limit=row.machine_limit,
+        engine_version=row.engine_version,
+        tags=words(row.tags),
+        notes=row.notes,
+        after_tasks=tuple(int(number) for number in (row.after_tasks or "").split()),
+        start_at=row.start_at,
+        limits=row.limits,
+        forgiven=row.forgiven,
+        parent_id=row.parent_id,
+        variant=row.variant,
     )
 
 
@@ -89,12 +122,39 @@ def chunk(row: Any) -> model.Chunk:
         exit_code=row.exit_code,
         cause=_cause(row.cause),
         message=row.message,
+        done=_frames(row.done),
+        reason=Reason(row.reason) if row.reason in list(Reason) else None,
+        copy_of=row.copy_of,
+        after=row.after,
     )
+
+
+def record(row: Any) -> model.Record:
+    return model.Record(
+        row.frames,
+        row.render_s,
+        row.startup_s,
+        row.is_warm,
+        row.failures,
+        row.not_before,
+        row.is_avoided,
+        row.memory_bytes,
+        row.peak_bytes,
+    )
+
+
+def words(text: str | None) -> frozenset[str]:
+    """What a column of words, separated by blanks, holds."""
+    return frozenset((text or "").split())
 
 
 def job(row: Any) -> model.Job:
     """A row of `tables.Task` joined with its render and engine, as `tasks.jobs` selects it."""
     return model.Job(task(row), render(row.render), engine(row.render.engine))
+
+
+def _frames(text: str | None) -> FrameSet:
+    return FrameSet.parse(text) if text else FrameSet()
 
 
 def _cause(value: str | None) -> Cause | None:

@@ -100,6 +100,8 @@ class Subscription(Table):
     subscription_id = UAuto()
     name = peewee.CharField(max_length=50)
     queue_limit = UInt()
+    # Of a user's share of the machines, against others of the same priority.
+    weight = peewee.DoubleField(constraints=_default("1"), default=1.0)
 
     class Meta:
         table_name = "subscriptions"
@@ -130,6 +132,10 @@ class Engine(Table):
     # Empty: told from the name and the template.
     adapter = peewee.CharField(max_length=16, constraints=_default("''"), default="")
     file_pattern = peewee.CharField(max_length=255, null=True)
+    chunk_frames = UInt(null=True)  # NULL: as many as suits
+    machine_limit = UInt(null=True)  # licences: most machines at once
+    version = peewee.CharField(max_length=16, null=True)  # "4.5"; NULL: any
+    limits = peewee.TextField(null=True)  # wire.Limits as JSON
 
     class Meta:
         table_name = "engines"
@@ -149,6 +155,13 @@ class Machine(Table):
     machine_id = UAuto()
     ip_address = peewee.CharField(max_length=45)
     port = UInt()
+    name = peewee.CharField(max_length=100, constraints=_default("''"), default="")
+    state = peewee.CharField(max_length=16, constraints=_default("'enabled'"), default="enabled")
+    reason = peewee.TextField(null=True)  # why it is not enabled
+    tags = peewee.CharField(max_length=255, constraints=_default("''"), default="")
+    # Engines that it may be used for, by name; empty: all that it has.
+    only_engines = peewee.CharField(max_length=255, constraints=_default("''"), default="")
+    forgiven = UBigInt(constraints=_default("0"), default=0)  # attempts up to this do not count
 
     class Meta:
         table_name = "machines"
@@ -182,9 +195,29 @@ class Task(Table):
     frames = peewee.TextField(null=True)  # "1-250"; NULL where they are not known
     cause = peewee.CharField(max_length=16, null=True)
     message = peewee.TextField(null=True)
+    # Frames that nobody works on; NULL: the task is one piece.
+    todo = peewee.TextField(null=True)
+    done = peewee.TextField(null=True)
+    failed = peewee.TextField(null=True)  # given up
+    preview = peewee.TextField(null=True)  # of todo: to be rendered before the rest
+    # The template and its values as JSON, from which a chunk's command line is made.
+    command = peewee.TextField(null=True)
+    priority = UInt(constraints=_default("50"), default=50)
+    chunk_frames = UInt(null=True)
+    machine_limit = UInt(null=True)
+    engine_version = peewee.CharField(max_length=16, null=True)
+    tags = peewee.CharField(max_length=255, constraints=_default("''"), default="")
+    notes = peewee.TextField(null=True)
+    after_tasks = peewee.CharField(max_length=255, constraints=_default("''"), default="")
+    start_at = Utc(null=True)
+    limits = peewee.TextField(null=True)
+    forgiven = UBigInt(constraints=_default("0"), default=0)  # attempts up to this do not count
+    parent_id = UBigInt(null=True)  # of a variant: the task that the user sees
+    variant = peewee.CharField(max_length=50, null=True)
 
     class Meta:
         table_name = "tasks"
+        indexes = ((("parent_id",), False),)
 
 
 class Queue(Table):
@@ -227,9 +260,37 @@ class Chunk(Table):
     exit_code = peewee.IntegerField(null=True)
     cause = peewee.CharField(max_length=16, null=True)
     message = peewee.TextField(null=True)
+    done = peewee.TextField(null=True)  # of frames: saved and checked
+    reason = peewee.CharField(max_length=16, null=True)
+    culprit = peewee.IntegerField(null=True)  # the frame that it failed at
+    copy_of = UBigInt(null=True)  # the attempt whose last frames this one renders, too
+    after = UBigInt(null=True)  # handed over ahead of time, behind this attempt
+    memory_bytes = peewee.BigIntegerField(null=True)
 
     class Meta:
         table_name = "chunks"
+        constraints = _belongs_to("tasks", "task_id")
+        indexes = ((("machine_id", "state"), False), (("task_id", "state"), False))
+
+
+class Record(Table):
+    """What one machine did with one task: its pace, and whether it should try again."""
+
+    task_id = UBigInt()
+    machine_id = UInt()
+    frames = UInt(default=0)  # rendered here
+    render_s = peewee.DoubleField(default=0.0)  # all of them together
+    startup_s = peewee.DoubleField(null=True)  # of the last start of the renderer
+    is_warm = Flag(default=False)  # the renderer is still open
+    failures = UInt(default=0)  # since the last success
+    not_before = Utc(null=True)  # after a failure
+    is_avoided = Flag(default=False)  # others first
+    memory_bytes = peewee.BigIntegerField(null=True)  # it ran out of memory, having so much
+    peak_bytes = peewee.BigIntegerField(null=True)  # the most that an attempt used
+
+    class Meta:
+        table_name = "records"
+        primary_key = peewee.CompositeKey("task_id", "machine_id")
         constraints = _belongs_to("tasks", "task_id")
 
 
@@ -265,5 +326,5 @@ ORIGINAL: tuple[type[Table], ...] = (
     Task,
     Queue,
 )
-OURS: tuple[type[Table], ...] = (Token, Chunk, TaskWarning, SchemaVersion)
+OURS: tuple[type[Table], ...] = (Token, Chunk, Record, TaskWarning, SchemaVersion)
 ALL = ORIGINAL + OURS

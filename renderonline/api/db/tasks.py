@@ -1,4 +1,4 @@
-"""Reads and writes of tasks, their renders, the queue and the chunks.
+"""Reads and writes of tasks, their renders and the queue.
 
 Every function runs inside the caller's `Database.reading` or `Database.transact`. A change of state
 names the state (a task's version) it was decided on and says whether it was still so: the row count
@@ -17,11 +17,10 @@ import peewee
 from renderonline.api.db import rows, tables
 from renderonline.api.db.connection import is_mysql
 from renderonline.api.domain import model
-from renderonline.api.domain.planner import Waiting
-from renderonline.api.domain.transitions import ACTIVE_CHUNK
-from renderonline.wire import ChunkState, TaskState
+from renderonline.api.domain.transitions import QUEUED_TASK
+from renderonline.wire import TaskState
 
-_ACTIVE = [state.value for state in ACTIVE_CHUNK]
+_QUEUED = [state.value for state in QUEUED_TASK]
 
 
 def _jobs() -> Any:
@@ -59,18 +58,51 @@ def jobs(
     return [rows.job(row) for row in query]
 
 
-def waiting() -> list[Waiting]:
-    """The tasks in the queue that nobody works on, oldest first."""
+def locked(task_id: int) -> model.Job | None:
+    """The same, and until the transaction ends nobody else changes the task.
+
+    On SQLite the transaction has the write lock already.
+    """
+    query = tables.Task.select(tables.Task.task_id).where(tables.Task.task_id == task_id)
+    list(query.for_update() if is_mysql() else query)
+    return job(task_id)
+
+
+def versions() -> dict[int, int]:
+    """The version of each task that has not ended, by its id."""
     query: Any = (
-        tables.Queue.select(tables.Task.task_id, tables.Task.version, tables.Engine.name)
+        tables.Task.select(tables.Task.task_id, tables.Task.version)
+        .where(tables.Task.state.in_(_QUEUED))
+        .tuples()
+    )
+    return dict(query)
+
+
+def place_in_queue(task_id: int) -> tuple[int, float] | None:
+    """The number of the task's row in `queue` and its user's weight; None if it has no such row."""
+    query: Any = (
+        tables.Queue.select(tables.Queue.queue_id, tables.Subscription.weight)
         .join(tables.Task, on=(tables.Task.task_id == tables.Queue.task_id))
-        .join(tables.Render, on=(tables.Render.render_id == tables.Task.render_id))
-        .join(tables.Engine, on=(tables.Engine.engine_id == tables.Render.engine_id))
-        .where(tables.Task.state == TaskState.QUEUED.value)
+        .join(tables.User, peewee.JOIN.LEFT_OUTER, on=(tables.User.user_id == tables.Task.user_id))
+        .join(
+            tables.Subscription,
+            peewee.JOIN.LEFT_OUTER,
+            on=(tables.Subscription.subscription_id == tables.User.subscription_id),
+        )
+        .where(tables.Queue.task_id == task_id)
         .order_by(tables.Queue.queue_id)
         .tuples()
     )
-    return [Waiting(task_id, version, name) for task_id, version, name in query]
+    row = query.first()
+    return None if row is None else (int(row[0]), float(row[1] or 1.0))
+
+
+def states_of(task_ids: Sequence[int]) -> dict[int, TaskState]:
+    """The state of each of these that there is."""
+    query: Any = tables.Task.select(tables.Task.task_id, tables.Task.state).where(
+        tables.Task.task_id.in_(list(task_ids))
+    )
+    return {number: TaskState(state) for number, state in query.tuples()} if task_ids else {}
 
 
 def queued_count(user_id: int) -> int:
@@ -97,8 +129,14 @@ def lock_user(user_id: int) -> None:
     list(query.for_update() if is_mysql() else query)
 
 
-def add(user_id: int, queue_time: datetime, render: dict[str, Any], frames: str | None) -> int:
-    """A new task in the queue; `render` holds the columns of `renders`. Returns its id."""
+def add(
+    user_id: int,
+    queue_time: datetime,
+    render: dict[str, Any],
+    frames: str | None,
+    **columns: Any,
+) -> int:
+    """A new task in the queue; its id. `render` and `columns`: of `renders`, and more of `tasks`."""
     render_id = tables.Render.insert(**render).execute()
     task_id = tables.Task.insert(
         user_id=user_id,
@@ -108,9 +146,15 @@ def add(user_id: int, queue_time: datetime, render: dict[str, Any], frames: str 
         render_id=render_id,
         state=TaskState.QUEUED.value,
         frames=frames,
+        **columns,
     ).execute()
-    tables.Queue.insert(task_id=task_id).execute()
+    enqueue(task_id)
     return int(task_id)
+
+
+def enqueue(task_id: int) -> None:
+    """Give the task its row in `queue`."""
+    tables.Queue.insert(task_id=task_id).execute()
 
 
 def set_task(task_id: int, version: int, **columns: Any) -> bool:
@@ -130,7 +174,8 @@ def unqueue(task_id: int) -> None:
 def delete(task_id: int, render_id: int) -> None:
     """The task and all that is about it."""
     unqueue(task_id)
-    tables.Chunk.delete().where(tables.Chunk.task_id == task_id).execute()
+    for table in (tables.Chunk, tables.Record):
+        table.delete().where(table.task_id == task_id).execute()
     tables.TaskWarning.delete().where(tables.TaskWarning.task_id == task_id).execute()
     tables.Task.delete().where(tables.Task.task_id == task_id).execute()
     tables.Render.delete().where(tables.Render.render_id == render_id).execute()
@@ -141,85 +186,6 @@ def has_render_in(folder: str) -> bool:
     # A folder holds one project; its separator is the platform's.
     query = tables.Render.select().where(tables.Render.file_path.startswith(folder))
     return any(str(PurePath(row.file_path).parent) == folder for row in query)
-
-
-# --------------------------------------------------------------------------- chunks
-
-
-def add_chunk(
-    task_id: int, machine_id: int, frames: str | None, key_hash: str, now: datetime
-) -> int:
-    """A chunk, assigned; its attempt id."""
-    return int(
-        tables.Chunk.insert(
-            task_id=task_id,
-            machine_id=machine_id,
-            state=ChunkState.ASSIGNED.value,
-            frames=frames,
-            key_hash=key_hash,
-            assigned_at=now,
-        ).execute()
-    )
-
-
-def chunk(attempt_id: int) -> model.Chunk | None:
-    row = tables.Chunk.get_or_none(tables.Chunk.attempt_id == attempt_id)
-    return None if row is None else rows.chunk(row)
-
-
-def latest_chunk(task_id: int, machine_id: int) -> model.Chunk | None:
-    """The task's last attempt on this machine."""
-    query = tables.Chunk.select().where(
-        tables.Chunk.task_id == task_id, tables.Chunk.machine_id == machine_id
-    )
-    row = query.order_by(tables.Chunk.attempt_id.desc()).first()
-    return None if row is None else rows.chunk(row)
-
-
-def chunks(task_ids: Sequence[int]) -> dict[int, list[model.Chunk]]:
-    """The chunks of each task, oldest first."""
-    found: dict[int, list[model.Chunk]] = {task_id: [] for task_id in task_ids}
-    query = (
-        tables.Chunk.select()
-        .where(tables.Chunk.task_id.in_(list(task_ids)))
-        .order_by(tables.Chunk.attempt_id)
-    )
-    for row in query if task_ids else ():
-        found[row.task_id].append(rows.chunk(row))
-    return found
-
-
-def active_chunks(
-    *, task_id: int | None = None, machine_id: int | None = None
-) -> list[model.Chunk]:
-    """Chunks that a machine is, or may be, working on."""
-    query = tables.Chunk.select().where(tables.Chunk.state.in_(_ACTIVE))
-    if task_id is not None:
-        query = query.where(tables.Chunk.task_id == task_id)
-    if machine_id is not None:
-        query = query.where(tables.Chunk.machine_id == machine_id)
-    return [rows.chunk(row) for row in query.order_by(tables.Chunk.attempt_id)]
-
-
-def set_chunk(attempt_id: int, was: ChunkState, **columns: Any) -> bool:
-    """Write `columns` if the chunk's state is still `was`; whether it was."""
-    changed = (
-        tables.Chunk.update(**columns)
-        .where(tables.Chunk.attempt_id == attempt_id, tables.Chunk.state == was.value)
-        .execute()
-    )
-    return bool(changed)
-
-
-def forget_refusals(task_id: int, machine_id: int, but: int) -> None:
-    """Drop earlier attempts that this machine refused; one row tells the story as well as ten."""
-    tables.Chunk.delete().where(
-        tables.Chunk.task_id == task_id,
-        tables.Chunk.machine_id == machine_id,
-        tables.Chunk.state == ChunkState.INTERRUPTED.value,
-        tables.Chunk.started_at.is_null(),
-        tables.Chunk.attempt_id != but,
-    ).execute()
 
 
 # --------------------------------------------------------------------------- warnings

@@ -7,7 +7,11 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from renderonline.wire import Cause, ChunkState, TaskState
+from renderonline.frames import FrameSet
+from renderonline.wire import Cause, ChunkState, Reason, TaskState
+
+DEFAULT_PRIORITY = 50
+"""Of 0 to 100."""
 
 
 class Role(StrEnum):
@@ -15,6 +19,15 @@ class Role(StrEnum):
 
     ARTIST = "artist"  # everything with their own tasks
     ADMIN = "admin"  # everything with everybody's
+
+
+class MachineState(StrEnum):
+    """Whether a machine gets work."""
+
+    ENABLED = "enabled"
+    DRAINING = "draining"  # ends what it has, gets nothing more
+    DISABLED = "disabled"  # what it had was taken away
+    BENCHED = "benched"  # failed too often; an admin can forgive
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +50,10 @@ class Engine:
     render_argument: str
     adapter: str  # empty: told from name and template
     file_pattern: str | None
+    chunk_frames: int | None = None  # None: as many as suits
+    machine_limit: int | None = None  # licences: most machines at once
+    version: str | None = None  # "4.5"; None: any
+    limits: str | None = None  # wire.Limits as JSON
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +66,17 @@ class ArgType:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where a node answers."""
+    """Where a node answers, and what it may be used for."""
 
     machine_id: int
     ip_address: str
     port: int
+    name: str = ""
+    state: MachineState = MachineState.ENABLED
+    reason: str | None = None
+    tags: frozenset[str] = frozenset()
+    only_engines: frozenset[str] = frozenset()  # lower case; empty: all that it has
+    forgiven: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +97,28 @@ class Task:
     frames: str | None
     cause: Cause | None
     message: str | None
+    todo: FrameSet | None = None  # frames that nobody works on; None: the task is one piece
+    done: FrameSet = FrameSet()
+    failed: FrameSet = FrameSet()  # given up
+    preview: FrameSet = FrameSet()  # of todo: before the rest
+    command: str | None = None
+    priority: int = DEFAULT_PRIORITY
+    chunk_frames: int | None = None
+    machine_limit: int | None = None
+    engine_version: str | None = None
+    tags: frozenset[str] = frozenset()
+    notes: str | None = None
+    after_tasks: tuple[int, ...] = ()
+    start_at: datetime | None = None
+    limits: str | None = None
+    forgiven: int = 0
+    parent_id: int | None = None
+    variant: str | None = None
+
+    @property
+    def is_split(self) -> bool:
+        """Whether its frames may be rendered in several pieces."""
+        return self.todo is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +152,12 @@ class Job:
     render: Render
     engine: Engine
 
+    @property
+    def output_dir(self) -> Path:
+        """What a renderer writes here are the results; of a variant, a folder of its own."""
+        folder = self.render.output_dir
+        return folder / self.task.variant if self.task.variant else folder
+
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
@@ -127,6 +178,35 @@ class Chunk:
     exit_code: int | None
     cause: Cause | None
     message: str | None
+    done: FrameSet = FrameSet()  # of frames: saved and checked
+    reason: Reason | None = None
+    copy_of: int | None = None
+    after: int | None = None
+
+    @property
+    def frame_set(self) -> FrameSet:
+        """Its frames; empty where they are not known."""
+        return FrameSet.parse(self.frames) if self.frames else FrameSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What one machine did with one task."""
+
+    frames: int = 0  # rendered here
+    render_s: float = 0.0  # all of them together
+    startup_s: float | None = None  # of the last start of the renderer
+    is_warm: bool = False  # the renderer is still open
+    failures: int = 0  # since the last success
+    not_before: datetime | None = None
+    is_avoided: bool = False  # others first
+    memory_bytes: int | None = None  # it ran out of memory, having so much
+    peak_bytes: int | None = None  # the most that an attempt used
+
+    @property
+    def frame_s(self) -> float | None:
+        """Seconds per frame, over all that it rendered of the task."""
+        return self.render_s / self.frames if self.frames else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,3 +218,18 @@ class Outcome:
     cause: Cause | None = None
     message: str | None = None
     frames_done: int | None = None
+    frames: FrameSet | None = None  # saved and checked; None: not known
+    reason: Reason | None = None
+    startup_s: float | None = None  # start to the first sign of rendering
+    render_s: float | None = None  # from there to the last frame saved
+    memory_bytes: int | None = None
+    is_warm: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One attempt that failed, as far as later decisions depend on it."""
+
+    machine_id: int
+    cause: Cause
+    frame: int | None  # the first one that it still owed; None: the task is one piece

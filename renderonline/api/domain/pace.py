@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from renderonline.api.domain.workload import ActiveChunk, Record, Waiting
+from renderonline.api.domain.workload import UNKNOWN, ActiveChunk, Record, Waiting
 
 FASTEST_FRAME_S = 0.001
 """A frame takes at least this, so that a clock's zero divides nothing."""
@@ -25,6 +24,11 @@ class Outlook:
     machines: int = 0  # at work
     speed: float = 0.0  # of these together, frames per second
 
+    @property
+    def left(self) -> float:
+        """Of the owed frames; those that are being rendered just now are half done."""
+        return self.owed - 0.5 * min(self.machines, self.owed)
+
     def speed_of(self, record: Record) -> float:
         """Frames per second; where nothing is known all are taken to be alike."""
         return 1 / max(record.frame_s or self.frame_s or 1.0, FASTEST_FRAME_S)
@@ -41,17 +45,22 @@ class Outlook:
 
 def outlook(task: Waiting) -> Outlook:
     """Take together what the task's records say. O(machines that worked on it)."""
-    speeds = [1 / max(r.frame_s, FASTEST_FRAME_S) for r in task.records.values() if r.frame_s]
+    speeds = {
+        machine_id: 1 / max(record.frame_s, FASTEST_FRAME_S)
+        for machine_id, record in task.records.items()
+        if record.frame_s is not None
+    }
     startups = [r.startup_s for r in task.records.values() if r.startup_s is not None]
     # The mean of the speeds, not of the times: one very slow machine must not hide the others.
-    frame_s = len(speeds) / sum(speeds) if speeds else None
-    known = Outlook(frame_s, _mean(startups))
+    frame_s = len(speeds) / sum(speeds.values()) if speeds else None
+    known = Outlook(frame_s, sum(startups) / len(startups) if startups else None)
+    usual = known.speed_of(UNKNOWN)
     machines = {chunk.machine_id for chunk in task.active}
     return replace(
         known,
-        owed=sum(len(chunk.frames) for chunk in task.active),
+        owed=sum([len(chunk.frames) for chunk in task.active]),
         machines=len(machines),
-        speed=sum(known.speed_of(task.record(machine_id)) for machine_id in machines),
+        speed=sum([speeds.get(machine_id, usual) for machine_id in machines]),
     )
 
 
@@ -71,8 +80,3 @@ def chunk_seconds_left(
         usual_s += known.startup_s or 0.0
     is_overdue = taken_s > OVERDUE * usual_s
     return (frames - 1) * frame_s + (taken_s if is_overdue else max(0.0, usual_s - taken_s))
-
-
-def _mean(values: Iterable[float]) -> float | None:
-    known = list(values)
-    return sum(known) / len(known) if known else None

@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 
 from renderonline.api.domain.model import Chunk, Outcome
 from renderonline.api.domain.transitions import ChunkEvent
-from renderonline.wire import Cause, ChunkState, HpcStatus, HpcTask
+from renderonline.frames import FrameSet
+from renderonline.wire import Cause, ChunkState, HpcStatus, HpcTask, NodeEvent
 
 START_GRACE = timedelta(seconds=30)
 """How long a start may be on its way before a machine that knows nothing of it has lost it.
@@ -33,9 +34,9 @@ def observe(chunk: Chunk, status: HpcStatus, asked_at: datetime) -> Observation:
     """What `status`, asked of the chunk's machine at `asked_at`, says about an active `chunk`."""
     if chunk.started_at is not None and chunk.started_at >= asked_at:
         return Observation()  # the question is older than the start: an answer to nothing
-    task = status.task
+    task = told_of(chunk, status)
     settled = chunk.state is ChunkState.RUNNING or asked_at - chunk.assigned_at >= START_GRACE
-    if task is None or not is_about(task, chunk):
+    if task is None:
         if not settled:
             return Observation()  # its start has not been answered yet
         return Observation(
@@ -46,6 +47,8 @@ def observe(chunk: Chunk, status: HpcStatus, asked_at: datetime) -> Observation:
                 message="The machine does not know this render any more; it was probably restarted.",
             ),
         )
+    if task.is_waiting:
+        return Observation()  # handed over ahead of time; the one before it still runs
     if task.is_running:
         event = ChunkEvent.START if chunk.state is ChunkState.ASSIGNED else None
         return Observation(event, progress=task)
@@ -64,12 +67,39 @@ def event_of(outcome: Outcome) -> ChunkEvent:
     return ChunkEvent.FAIL
 
 
-def outcome_of(task: HpcTask) -> Outcome:
-    """The outcome in a status. An original node tells nothing but success."""
-    if task.is_success:
-        return Outcome(True, task.exit_code if task.exit_code is not None else 0)
-    message = task.message or "The renderer ended with an error; the machine's own log says more."
-    return Outcome(False, task.exit_code, task.cause or Cause.MACHINE, message)
+def outcome_of(told: HpcTask | NodeEvent) -> Outcome:
+    """The end that a report or a status tells. An original node tells nothing but success.
+
+    Raises FrameError if it names frames that are none.
+    """
+    is_success = bool(told.is_success)
+    exit_code, cause, message = told.exit_code, told.cause, told.message
+    if is_success:
+        exit_code = exit_code if exit_code is not None else 0
+    else:
+        cause = cause or Cause.MACHINE
+        message = message or "The renderer ended with an error; the machine's own log says more."
+    return Outcome(
+        is_success=is_success,
+        exit_code=exit_code,
+        cause=cause,
+        message=message,
+        frames_done=told.frames_done,
+        frames=FrameSet.parse(told.frames) if told.frames else None,
+        reason=told.reason,
+        startup_s=told.startup_seconds,
+        render_s=told.render_seconds,
+        memory_bytes=told.memory_bytes,
+        is_warm=told.warm,
+    )
+
+
+def told_of(chunk: Chunk, status: HpcStatus) -> HpcTask | None:
+    """What a machine's status says of this attempt; None if it does not know it."""
+    for task in (*status.tasks, status.task):
+        if task is not None and is_about(task, chunk):
+            return task
+    return None
 
 
 def is_about(task: HpcTask, chunk: Chunk) -> bool:

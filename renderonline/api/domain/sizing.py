@@ -52,7 +52,7 @@ class Situation:
         speed = self.outlook.speed_of(record)
         others = self.outlook.speed + self.helpers * self.outlook.speed_of(UNKNOWN)
         total = others if self.is_at_work else others + speed
-        return (self.todo + self.outlook.owed) * speed / total - self.own
+        return (self.todo + self.outlook.left) * speed / total - self.own
 
 
 def chunk_size(fixed: int | None, record: Record, situation: Situation) -> int:
@@ -89,9 +89,11 @@ def _steady(record: Record, situation: Situation, fair: float) -> int:
     worth = math.ceil(max(START_SHARE * startup_s, LEAST_S) / frame_s)
     if not situation.has_backlog:
         # No machine would have anything else to do: a start-up more is better than waiting.
-        worth = min(worth, math.ceil(fair))
+        worth = min(worth, round(fair))
     longest_s = LONGEST_WARM_S if record.is_warm else LONGEST_S
-    return min(max(worth, math.ceil(fair / 2)), math.floor(longest_s / frame_s))
+    size = min(max(worth, math.ceil(fair / 2)), math.floor(longest_s / frame_s))
+    rest = situation.todo - size
+    return situation.todo if 0 < rest * frame_s <= startup_s else size
 
 
 def first_frames(task: Waiting, count: int) -> FrameSet:

@@ -17,10 +17,14 @@ class IllegalTransition(Exception):
 
 class TaskEvent(StrEnum):
     CLAIM = "claim"  # a machine gets (a part of) it
+    CHANGE = "change"  # frames moved, or what was asked for; other machines are at work as before
     SUCCEED = "succeed"  # everything it owes is there
     FAIL = "fail"  # given up
-    RELEASE = "release"  # the machine went away or refused; it waits again
+    RELEASE = "release"  # nobody works on it any more; it waits again
+    PAUSE = "pause"  # no machine gets it until it is resumed
+    RESUME = "resume"
     CANCEL = "cancel"  # its owner takes it out of the queue
+    REQUEUE = "requeue"  # (some of) it is to be rendered after all
 
 
 class ChunkEvent(StrEnum):
@@ -33,11 +37,31 @@ class ChunkEvent(StrEnum):
 
 TASK: dict[tuple[TaskState, TaskEvent], TaskState] = {
     (TaskState.QUEUED, TaskEvent.CLAIM): TaskState.RUNNING,
+    (TaskState.QUEUED, TaskEvent.CHANGE): TaskState.QUEUED,
+    (
+        TaskState.QUEUED,
+        TaskEvent.SUCCEED,
+    ): TaskState.SUCCEEDED,  # the frames it lacked were taken out
+    (TaskState.QUEUED, TaskEvent.FAIL): TaskState.FAILED,
+    (TaskState.QUEUED, TaskEvent.PAUSE): TaskState.PAUSED,
     (TaskState.QUEUED, TaskEvent.CANCEL): TaskState.CANCELLED,
+    (TaskState.RUNNING, TaskEvent.CLAIM): TaskState.RUNNING,
+    (TaskState.RUNNING, TaskEvent.CHANGE): TaskState.RUNNING,
     (TaskState.RUNNING, TaskEvent.SUCCEED): TaskState.SUCCEEDED,
     (TaskState.RUNNING, TaskEvent.FAIL): TaskState.FAILED,
     (TaskState.RUNNING, TaskEvent.RELEASE): TaskState.QUEUED,
+    (TaskState.RUNNING, TaskEvent.PAUSE): TaskState.PAUSED,
     (TaskState.RUNNING, TaskEvent.CANCEL): TaskState.CANCELLED,
+    # Machines may still be finishing a frame of it.
+    (TaskState.PAUSED, TaskEvent.CHANGE): TaskState.PAUSED,
+    (TaskState.PAUSED, TaskEvent.RELEASE): TaskState.PAUSED,
+    (TaskState.PAUSED, TaskEvent.SUCCEED): TaskState.SUCCEEDED,
+    (TaskState.PAUSED, TaskEvent.FAIL): TaskState.FAILED,
+    (TaskState.PAUSED, TaskEvent.RESUME): TaskState.QUEUED,
+    (TaskState.PAUSED, TaskEvent.CANCEL): TaskState.CANCELLED,
+    (TaskState.SUCCEEDED, TaskEvent.REQUEUE): TaskState.QUEUED,
+    (TaskState.FAILED, TaskEvent.REQUEUE): TaskState.QUEUED,
+    (TaskState.CANCELLED, TaskEvent.REQUEUE): TaskState.QUEUED,
 }
 
 CHUNK: dict[tuple[ChunkState, ChunkEvent], ChunkState] = {
@@ -55,16 +79,8 @@ CHUNK: dict[tuple[ChunkState, ChunkEvent], ChunkState] = {
 ACTIVE_CHUNK = (ChunkState.ASSIGNED, ChunkState.RUNNING)
 """States of a chunk that a machine is, or may be, working on."""
 
-QUEUED_TASK = (TaskState.QUEUED, TaskState.RUNNING)
+QUEUED_TASK = (TaskState.QUEUED, TaskState.RUNNING, TaskState.PAUSED)
 """States of a task that has a row in `queue`."""
-
-FOLLOWS: dict[ChunkEvent, TaskEvent] = {
-    ChunkEvent.SUCCEED: TaskEvent.SUCCEED,
-    ChunkEvent.FAIL: TaskEvent.FAIL,
-    ChunkEvent.LOSE: TaskEvent.RELEASE,
-    ChunkEvent.INTERRUPT: TaskEvent.RELEASE,
-}
-"""What the end of its only chunk means for a task. Losing a machine is not the scene's fault."""
 
 
 def next_task(state: TaskState, event: TaskEvent) -> TaskState:

@@ -1,30 +1,36 @@
-"""What nodes send: reports on the attempts they hold."""
+"""What nodes send: reports on the attempts they hold, and that they are there."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import bottle
+
 from renderonline import serving, wire
 from renderonline.api.http import callers
 from renderonline.api.services import states
 from renderonline.api.services.context import Context
+from renderonline.api.services.dispatch import Dispatcher
+from renderonline.frames import FrameError
 
 GONE = "This attempt is over; stop it."
 
 
-def routes(app: serving.JsonApp, ctx: Context) -> None:
+def routes(app: serving.JsonApp, ctx: Context, dispatcher: Dispatcher) -> None:
     """Add the routes."""
     app.route(
         "/renderapi/v1/node/attempts/<attempt_id:int>/events",
         "POST",
-        lambda attempt_id: _events(ctx, attempt_id),
+        lambda attempt_id: _events(ctx, dispatcher, attempt_id),
     )
+    app.route("/renderapi/v1/node/hello", "POST", lambda: _hello(ctx))
 
 
-def _events(ctx: Context, attempt_id: int) -> Any:
+def _events(ctx: Context, dispatcher: Dispatcher, attempt_id: int) -> Any:
     if not 0 < attempt_id <= wire.MAX_ID:
         raise serving.HttpError(400, "bad_request", "There can be no such attempt.")
-    if callers.attempt(ctx, attempt_id) is None:
+    chunk = callers.attempt(ctx, attempt_id)
+    if chunk is None:
         return serving.reply(wire.ReportAnswer(accepted=False, message=GONE))
     try:
         report = wire.decode(serving.small_body(), wire.NodeReport)
@@ -32,5 +38,25 @@ def _events(ctx: Context, attempt_id: int) -> Any:
         raise serving.HttpError(400, "bad_request", str(error)) from None
     if not 0 < report.sequence < 2**32:
         raise serving.HttpError(400, "bad_request", "A report has a Sequence from 1.")
-    accepted = states.report(ctx, attempt_id, report.sequence, report.events)
-    return serving.reply(wire.ReportAnswer(accepted=accepted, message="" if accepted else GONE))
+    if report.vitals is not None:
+        ctx.fleet.feels(chunk.machine_id, report.vitals)
+    with dispatcher.answering(chunk.machine_id):
+        try:
+            accepted = states.report(ctx, attempt_id, report.sequence, report.events)
+        except FrameError as error:
+            raise serving.HttpError(400, "bad_request", f"Frames: {error}") from None
+        if not accepted:
+            return serving.reply(wire.ReportAnswer(accepted=False, message=GONE))
+        following = dispatcher.next_for(chunk.machine_id) if report.events else None
+    return serving.reply(wire.ReportAnswer(accepted=True, next=following))
+
+
+def _hello(ctx: Context) -> Any:
+    """A hint from anybody: all that follows is that a machine which we know is asked sooner."""
+    try:
+        hello = wire.decode(serving.small_body(), wire.NodeHello)
+    except wire.WireError as error:
+        raise serving.HttpError(400, "bad_request", str(error)) from None
+    caller = str(bottle.request.environ.get("REMOTE_ADDR") or "")
+    ctx.fleet.look_at(caller, hello.port, ctx.clock.monotonic())
+    return serving.reply(wire.ReportAnswer(accepted=True))

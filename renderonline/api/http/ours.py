@@ -14,8 +14,8 @@ from renderonline.api.services import tasks
 from renderonline.api.services.context import Context, Refused
 
 
-def routes(app: serving.JsonApp, ctx: Context, waits_for: Callable[[str], str | None]) -> None:
-    """Add the routes. `waits_for` says why a task of an engine gets no machine, or None."""
+def routes(app: serving.JsonApp, ctx: Context) -> None:
+    """Add the routes."""
 
     def as_user(act: Callable[..., wire.Message]) -> Callable[..., Any]:
         def handle(**arguments: str) -> Any:
@@ -30,9 +30,7 @@ def routes(app: serving.JsonApp, ctx: Context, waits_for: Callable[[str], str | 
         return handle
 
     def one(user: User, task_id: str) -> wire.Message:
-        number = _number(task_id)
-        reason = waits_for(tasks.engine_name(ctx, user, number))
-        return tasks.detail(ctx, user, number, reason)
+        return tasks.detail(ctx, user, _number(task_id))
 
     def many(user: User) -> wire.Message:
         query = bottle.request.query

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from renderonline import security
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import catalog, chunks
 from renderonline.api.domain.model import Chunk, User
 from renderonline.api.services.context import Context, Refused
 
@@ -37,7 +37,7 @@ def attempt(ctx: Context, attempt_id: int, key: str) -> Chunk | None:
     The key was made for this attempt, sent with its start, and opens nothing else.
     """
     with ctx.database.reading():
-        chunk = tasks.chunk(attempt_id)
+        chunk = chunks.get(attempt_id)
     if chunk is None:
         return None
     if not chunk.key_hash or not security.matches(key, chunk.key_hash):

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from renderonline import engines, wire
 from renderonline.api.domain.arguments import BadArgument, check_value
-from renderonline.api.domain.model import OUTPUT_FOLDER, ArgType, Engine
+from renderonline.api.domain.model import OUTPUT_FOLDER, ArgType, Engine, Job
 from renderonline.engines.base import Adapter, CommandError
 from renderonline.engines.commandline import join
-from renderonline.engines.template import TemplateError, expand, placeholders
+from renderonline.engines.template import TemplateError, expand, is_splittable, placeholders
 from renderonline.frames import FrameError, FrameSet
+from renderonline.wire import Owes
 
 MAX_COMMAND_BYTES = 60_000
 """Longest command line; `renders.arguments` is a MySQL TEXT, 65,535 bytes."""
@@ -22,10 +26,11 @@ START, END = "start_frame", "end_frame"
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """What `renders.arguments` and `tasks.frames` get."""
+    """What `renders.arguments`, and of `tasks` the columns `frames` and `command`, get."""
 
     arguments: str
-    frames: str | None  # None where they are not known
+    frames: FrameSet | None  # None where they are not known
+    recipe: str | None  # how to make a chunk's command line; None: the task is one piece
 
 
 def adapter_of(engine: Engine) -> Adapter:
@@ -35,11 +40,13 @@ def adapter_of(engine: Engine) -> Adapter:
     return engines.for_engine(engine.name, engine.render_argument)
 
 
-def checked_values(request: wire.EnqueueRequest, argtypes: Sequence[ArgType]) -> dict[str, str]:
-    """The request's arguments by lower-case id, each of which fits. Raises BadArgument."""
+def checked_values(
+    arguments: Sequence[wire.ArgumentValue], argtypes: Sequence[ArgType]
+) -> dict[str, str]:
+    """A request's arguments by lower-case id, each of which fits. Raises BadArgument."""
     known = {argtype.argtype_id.lower(): argtype for argtype in argtypes}
     values: dict[str, str] = {}
-    for argument in request.arguments:
+    for argument in arguments:
         name = argument.arg_type_id.lower()
         if name not in known:
             raise BadArgument(f"There is no argument type {argument.arg_type_id[:50]!r}.")
@@ -52,22 +59,18 @@ def checked_values(request: wire.EnqueueRequest, argtypes: Sequence[ArgType]) ->
 
 def add_frames(
     values: dict[str, str], frames: str | None, engine: Engine, argtypes: Sequence[ArgType]
-) -> None:
-    """Put the request's `Frames` into start_frame and end_frame. Raises BadArgument."""
+) -> FrameSet | None:
+    """Put the request's `Frames` into start_frame and end_frame, and return them.
+
+    Raises BadArgument.
+    """
     if frames is None:
-        return
-    try:
-        wanted = FrameSet.parse(frames)
-    except FrameError as error:
-        raise BadArgument(str(error)) from None
-    if not {START, END} <= placeholders(engine.render_argument):
+        return None
+    wanted = parse_frames(frames)
+    if not is_splittable(engine.render_argument):
         raise BadArgument(
             f"The engine {engine.name} takes no frame range: its template lacks start_frame and "
             "end_frame. Submit without frames."
-        )
-    if not wanted.is_contiguous:
-        raise BadArgument(
-            f'Frames "{frames[:80]}" is not one range from first to last, such as 1-250.'
         )
     known = {argtype.argtype_id.lower(): argtype for argtype in argtypes}
     for name, frame in ((START, wanted.first), (END, wanted.last)):
@@ -78,23 +81,65 @@ def add_frames(
         if name in known:
             check_value(known[name], str(frame))
         values[name] = str(frame)
+    return wanted
+
+
+def parse_frames(text: str) -> FrameSet:
+    """The frames that a user wrote. Raises BadArgument."""
+    try:
+        return FrameSet.parse(text.replace(" ", ""))
+    except FrameError as error:
+        raise BadArgument(str(error)) from None
 
 
 def build(
-    engine: Engine, values: dict[str, str], argtypes: Sequence[ArgType], project: Path
+    engine: Engine,
+    values: dict[str, str],
+    argtypes: Sequence[ArgType],
+    project: Path,
+    wanted: FrameSet | None = None,
+    output_dir: Path | None = None,
 ) -> Command:
     """Expand and complete the engine's command line for a project file at its final path.
 
-    Raises BadArgument with a sentence for the submitter.
+    `wanted`: the frames that were asked for one by one. Raises BadArgument with a sentence for the
+    submitter.
     """
-    wanted = placeholders(engine.render_argument)
-    defaults = {}
-    for argtype in argtypes:
-        name = argtype.argtype_id.lower()
-        if argtype.default_value is not None and name in wanted and name not in values:
-            check_value(argtype, argtype.default_value)
-            defaults[name] = argtype.default_value
-    output_dir = project.parent / OUTPUT_FOLDER
+    values = _defaults(engine, values, argtypes) | values
+    output_dir = output_dir or project.parent / OUTPUT_FOLDER
+    argv, owes = _complete(engine, engine.render_argument, values, project, output_dir)
+    arguments = join(argv)
+    if len(arguments.encode()) > MAX_COMMAND_BYTES:
+        raise BadArgument("The command line gets too long; shorten the values or the file's name.")
+    frames = wanted or (FrameSet.parse(owes.frames) if owes.frames else _range(values))
+    is_split = frames is not None and not owes.movie and is_splittable(engine.render_argument)
+    if not is_split and wanted is not None and not wanted.is_contiguous:
+        raise BadArgument(
+            f"Frames {wanted} has gaps, and a movie is rendered in one piece: give one range from "
+            "first to last, or choose an image format."
+        )
+    recipe = json.dumps({"template": engine.render_argument, "values": values})
+    return Command(arguments, frames, recipe if is_split else None)
+
+
+def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
+    """The command line for some of a split task's frames (one range), and what it will owe.
+
+    Raises BadArgument where the engine was changed so that it does not work any more.
+    """
+    recipe = json.loads(job.task.command or "{}")
+    values = {**recipe["values"], START: str(frames.first), END: str(frames.last)}
+    argv, owes = _complete(
+        job.engine, recipe["template"], values, Path(job.render.file_path), job.output_dir
+    )
+    if owes.frames is not None:
+        owes = msgspec.structs.replace(owes, frames=str(FrameSet.parse(owes.frames) & frames))
+    return argv, owes
+
+
+def _complete(
+    engine: Engine, template: str, values: dict[str, str], project: Path, output_dir: Path
+) -> tuple[list[str], Owes]:
     specials = {
         "@uploaded_file": str(project),
         "@output_dir": str(output_dir),
@@ -102,24 +147,30 @@ def build(
     }
     adapter = adapter_of(engine)
     try:
-        argv = expand(engine.render_argument, defaults | values, specials)
-        argv = adapter.complete(argv, str(output_dir))
-        owes = adapter.owes(argv, engine.file_pattern)
-        arguments = join(argv)
+        argv = adapter.complete(expand(template, values, specials), str(output_dir))
+        return argv, adapter.owes(argv, engine.file_pattern)
     except (TemplateError, CommandError, ValueError) as error:
         raise BadArgument(str(error)) from None
-    if len(arguments.encode()) > MAX_COMMAND_BYTES:
-        raise BadArgument("The command line gets too long; shorten the values or the file's name.")
-    return Command(arguments, owes.frames or _range(defaults | values))
 
 
-def _range(values: dict[str, str]) -> str | None:
+def _defaults(
+    engine: Engine, values: dict[str, str], argtypes: Sequence[ArgType]
+) -> dict[str, str]:
+    """The template's placeholders that no value was given for, and their argument types know one."""
+    wanted = placeholders(engine.render_argument)
+    defaults = {}
+    for argtype in argtypes:
+        name = argtype.argtype_id.lower()
+        if argtype.default_value is not None and name in wanted and name not in values:
+            check_value(argtype, argtype.default_value)
+            defaults[name] = argtype.default_value
+    return defaults
+
+
+def _range(values: dict[str, str]) -> FrameSet | None:
     """The frames by the arguments, for an engine of which nothing else is known."""
     try:
         first, last = int(values[START]), int(values[END])
     except (KeyError, ValueError):
         return None
-    try:
-        return str(FrameSet.parse(f"{first}-{last}"))
-    except FrameError as error:
-        raise BadArgument(str(error)) from None
+    return parse_frames(f"{first}-{last}")

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
 from renderonline.api.db.connection import Database
 from renderonline.api.domain.model import Chunk
+from renderonline.api.services.fleet import Fleet
 from renderonline.api.storage.folders import TaskFolders
 from renderonline.config import ApiSettings
 from renderonline.lifecycle import Clock
+
+
+class Stop(Protocol):
+    """Ends a chunk on its machine."""
+
+    def __call__(self, chunk: Chunk, reason: str, after_frame: bool = False) -> None: ...
 
 
 class Refused(Exception):
@@ -32,9 +40,12 @@ class Context:
     folders: TaskFolders
     settings: ApiSettings
     clock: Clock
+    fleet: Fleet
     wake: Callable[[], None]  # something can be dispatched; returns at once
-    machine_free: Callable[[int], None]  # this machine's render ended; returns at once
-    stop_render: Callable[[Chunk, str], None]  # end it on its machine; seconds if that is away
+    changed: Callable[[int], None]  # this task is not what it was; returns at once
+    used: Callable[[int, float], None]  # this user has used a machine for so many seconds
+    machine_free: Callable[[int, int], None]  # this machine's attempt ended; returns at once
+    stop_render: Stop  # end it on its machine; seconds if that is away
     background: Callable[..., None]  # call the function with the arguments, soon, elsewhere
 
     def local_now(self) -> datetime:

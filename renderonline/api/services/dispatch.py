@@ -1,82 +1,139 @@
-"""Gives waiting tasks to idle machines: plan, claim, start.
+"""Gives waiting tasks to machines: plan, claim, start.
 
-`step` runs on the dispatcher's thread whenever something has changed; the requests to machines run
-in a pool, so that a slow one holds up nobody.
+`step` runs on the dispatcher's thread whenever something has changed; `next_for` on the thread that
+answers a machine's report. The requests to machines run in a pool, so that a slow one holds up
+nobody.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import timedelta
 
 from renderonline import wire
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import chunks
+from renderonline.api.domain.arguments import BadArgument
+from renderonline.api.domain.estimate import attempt_seconds_left
 from renderonline.api.domain.model import Outcome
-from renderonline.api.domain.planner import Assignment, plan
+from renderonline.api.domain.planner import Assignment, Seat, plan
 from renderonline.api.domain.transitions import ChunkEvent
 from renderonline.api.hpc_client import HpcClient, NotDelivered, Unreachable
 from renderonline.api.services import states
-from renderonline.api.services.commands import adapter_of
+from renderonline.api.services.board import Board
+from renderonline.api.services.commands import adapter_of, chunk_command
 from renderonline.api.services.context import Context
-from renderonline.api.services.fleet import Fleet
-from renderonline.engines.commandline import split
+from renderonline.api.services.options import merged_limits
+from renderonline.engines.commandline import join, split
+from renderonline.wire import Cause
 
 log = logging.getLogger(__name__)
 
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 1.0, 60.0
 """How long a machine is not offered a task again that it has refused; doubled each time."""
 
+AHEAD_S = 1.0
+"""A machine is handed its next chunk when the one it is at will be over so soon: long enough for a
+request, short enough that a machine which falls idle meanwhile has little to envy."""
+
 
 class Dispatcher:
     """One per api process. `api_url` is where nodes report to; None: they are asked instead."""
 
     def __init__(
-        self, ctx: Context, fleet: Fleet, hpc: HpcClient, pool: Executor, api_url: str | None
+        self, ctx: Context, board: Board, hpc: HpcClient, pool: Executor, api_url: str | None
     ) -> None:
         self._ctx = ctx
-        self._fleet = fleet
+        self._board = board
         self._hpc = hpc
         self._pool = pool
         self._api_url = api_url
-        # (task, machine) → how often it was refused, and until when (monotonic) that counts
-        self._refused: dict[tuple[int, int], tuple[int, float]] = {}
-        self._lock = threading.Lock()
+        # (task, machine) → how often in a row it was refused
+        self._refusals: dict[tuple[int, int], int] = {}
+        self._turn = threading.Lock()  # one plan at a time
+        self._answered: Counter[int] = Counter()  # machines that are being answered just now
 
     def step(self) -> int:
         """Start what can be started now; how many starts were sent off."""
-        idle = self._fleet.idle()
-        if not idle:
-            return 0
-        with self._ctx.database.reading():
-            waiting = tasks.waiting()
-        return sum(self._dispatch(item) for item in plan(waiting, idle, self._avoid()))
+        with self._turn:
+            self._board.sync()
+            seats = [*self._ctx.fleet.idle(), *self._soon_free(self._ctx.fleet.working())]
+            seats = [seat for seat in seats if not self._answered[seat.machine_id]]
+            claims = self._claims(seats)
+        for claim in claims:
+            self._pool.submit(self._start, claim)
+        return len(claims)
 
-    def _avoid(self) -> set[tuple[int, int]]:
-        now = self._ctx.clock.monotonic()
-        with self._lock:
-            self._refused = {
-                pair: (count, end)
-                for pair, (count, end) in self._refused.items()
-                if end + LONGEST_PAUSE_S > now
-            }
-            return {pair for pair, (_, end) in self._refused.items() if end > now}
+    @contextmanager
+    def answering(self, machine_id: int) -> Iterator[None]:
+        """Meanwhile the machine is left to `next_for`: its next chunk goes with the answer to its
+        report, which saves a request."""
+        with self._turn:
+            self._answered[machine_id] += 1
+        try:
+            yield
+        finally:
+            with self._turn:
+                self._answered[machine_id] -= 1
+            self._ctx.wake()
 
-    def _pause(self, pair: tuple[int, int]) -> None:
-        with self._lock:
-            count = self._refused.get(pair, (0, 0.0))[0]
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2**count)
-            self._refused[pair] = (count + 1, self._ctx.clock.monotonic() + pause_s)
+    def next_for(self, machine_id: int) -> wire.HpcStart | None:
+        """What the machine should do next, claimed for it, if there is something. Any thread."""
+        with self._turn:
+            seat = self._ctx.fleet.seat(machine_id)
+            if seat is None:
+                return None
+            self._board.sync()
+            seats = self._soon_free([seat]) if seat.after is not None else [seat]
+            claims = self._claims(seats)
+        for claim in claims:
+            try:
+                return self._message(claim)
+            except BadArgument as error:
+                self._release(claim, str(error))
+        return None
 
-    def _dispatch(self, assignment: Assignment) -> bool:
+    def _soon_free(self, seats: list[Seat]) -> list[Seat]:
+        """Those whose chunk will be over soon, as far as is known, with how soon."""
+        now, queue = self._ctx.clock.now(), self._board.queue
+        known = [
+            (seat, attempt_seconds_left(queue, seat.machine_id, seat.after or 0, now))
+            for seat in seats
+        ]
+        return [
+            replace(seat, free_in_s=max(seconds, 0.001))
+            for seat, seconds in known
+            if seconds is not None and seconds <= AHEAD_S
+        ]
+
+    def _claims(self, seats: list[Seat]) -> list[states.Claim]:
+        if not seats:
+            return []
+        decisions = plan(
+            self._board.queue,
+            seats,
+            self._ctx.clock.now(),
+            everyone=self._ctx.fleet.roster(),
+            usage=self._board.usage(),
+            engine_limits=self._board.engine_limits,
+        )
+        return [claim for item in decisions if (claim := self._claim(item)) is not None]
+
+    def _claim(self, assignment: Assignment) -> states.Claim | None:
         claim = states.claim(self._ctx, assignment)
         if claim is None:
             # Perhaps another api process has the machine now: it is asked before it is offered more.
-            self._fleet.look_again(assignment.machine_id, self._ctx.clock.monotonic())
-            return False
-        self._fleet.set_busy(assignment.machine_id, True)
-        self._pool.submit(self._start, claim)
-        return True
+            self._board.changed(assignment.task_id)
+            self._ctx.fleet.look_again(assignment.machine_id, self._ctx.clock.monotonic())
+            return None
+        chunk = claim.chunk
+        self._ctx.fleet.given(chunk.machine_id, chunk.attempt_id, chunk.task_id)
+        return claim
 
     def _start(self, claim: states.Claim) -> None:
         """In the pool: tell the machine, and write down what it says."""
@@ -86,21 +143,23 @@ class Dispatcher:
         except Exception:
             # The chunk stays assigned; the machine's next answer, or none, decides.
             log.exception("starting attempt %d failed", chunk.attempt_id)
-            self._fleet.look_again(chunk.machine_id, self._ctx.clock.monotonic())
+            self._ctx.fleet.look_again(chunk.machine_id, self._ctx.clock.monotonic())
 
     def _tell(self, claim: states.Claim) -> None:
         chunk = claim.chunk
-        machine = self._fleet.machine(chunk.machine_id)
+        machine = self._ctx.fleet.machine(chunk.machine_id)
         if machine is None:
             self._release(claim, "The machine was removed from the farm.")
             return
         try:
             answer = self._hpc.start(machine, self._message(claim))
+        except BadArgument as error:
+            self._release(claim, f"The engine's command line does not work any more. {error}")
         except NotDelivered:
             self._release(claim, "The machine cannot be reached.")
         except Unreachable as error:
             log.warning("machine %d did not answer a start: %s", chunk.machine_id, error)
-            self._fleet.look_again(chunk.machine_id, self._ctx.clock.monotonic())
+            self._ctx.fleet.look_again(chunk.machine_id, self._ctx.clock.monotonic())
         else:
             if answer.is_success:
                 self._started(claim)
@@ -108,50 +167,60 @@ class Dispatcher:
                 self._release(claim, f"The machine refused: {answer.message}")
 
     def _started(self, claim: states.Claim) -> None:
-        if states.start(self._ctx, claim.chunk.attempt_id):
-            log.info("task %d runs on machine %d", claim.job.task.task_id, claim.chunk.machine_id)
+        chunk = claim.chunk
+        self._refusals.pop((chunk.task_id, chunk.machine_id), None)
+        if chunk.after is not None:
+            return  # the machine says when it begins
+        if states.start(self._ctx, chunk.attempt_id):
+            log.info("task %d runs on machine %d", chunk.task_id, chunk.machine_id)
             return
         with self._ctx.database.reading():
-            chunk = tasks.chunk(claim.chunk.attempt_id)
-        if chunk is not None and chunk.state is wire.ChunkState.INTERRUPTED:
+            now = chunks.get(chunk.attempt_id)
+        if now is not None and now.state is wire.ChunkState.INTERRUPTED:
             # Cancelled while the start was on its way, and the stop may have overtaken it.
-            self._ctx.stop_render(chunk, chunk.message or "The task was cancelled.")
+            self._ctx.stop_render(now, now.message or "The task was cancelled.")
 
     def _release(self, claim: states.Claim, reason: str) -> None:
         chunk = claim.chunk
         log.warning("machine %d, task %d: %s", chunk.machine_id, chunk.task_id, reason)
-        self._pause((chunk.task_id, chunk.machine_id))
-        outcome = Outcome(False, cause=wire.Cause.INTERRUPTED, message=reason)
+        self._pause(chunk.task_id, chunk.machine_id)
+        outcome = Outcome(False, cause=Cause.INTERRUPTED, message=reason)
         states.end(self._ctx, chunk.attempt_id, ChunkEvent.INTERRUPT, outcome)
         self._ctx.database.transact(
-            lambda _tx: tasks.forget_refusals(chunk.task_id, chunk.machine_id, chunk.attempt_id)
+            lambda _tx: chunks.forget_refusals(chunk.task_id, chunk.machine_id, chunk.attempt_id)
         )
-        self._fleet.look_again(chunk.machine_id, self._ctx.clock.monotonic())
+        self._ctx.fleet.look_again(chunk.machine_id, self._ctx.clock.monotonic())
+
+    def _pause(self, task_id: int, machine_id: int) -> None:
+        count = self._refusals.get((task_id, machine_id), 0)
+        self._refusals[task_id, machine_id] = count + 1
+        pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(count, 10))
+        until = self._ctx.clock.now() + timedelta(seconds=pause_s)
+        self._board.refused(task_id, machine_id, until)
 
     def _message(self, claim: states.Claim) -> wire.HpcStart:
-        engine, render, chunk = claim.job.engine, claim.job.render, claim.chunk
-        argv = split(render.arguments)
+        """The start of a claimed chunk. Raises BadArgument where its command line cannot be made."""
+        job, chunk = claim.job, claim.chunk
+        engine, render = job.engine, job.render
+        if job.task.is_split:
+            argv, owes = chunk_command(job, chunk.frame_set)
+            arguments = join(argv)
+        else:
+            arguments = render.arguments
+            argv = split(arguments)
+            owes = adapter_of(engine).owes(argv, engine.file_pattern)
         return wire.HpcStart(
             engine_id=engine.name,
             task_id=chunk.task_id,
-            arguments=render.arguments,
+            arguments=arguments,
             attempt_id=chunk.attempt_id,
             argv=argv,
             frames=chunk.frames,
             task_dir=str(render.task_dir),
-            output_dir=str(render.output_dir),
-            owes=adapter_of(engine).owes(argv, engine.file_pattern),
+            output_dir=str(job.output_dir),
+            owes=owes,
             api_url=self._api_url,
             report_key=claim.report_key,
+            limits=merged_limits(job.task.limits, engine.limits),
+            after=chunk.after,
         )
-
-
-def machines_without(ctx: Context, engine_name: str, fleet: Fleet) -> str | None:
-    """A sentence if no machine of the farm could render this, for the one who waits; else None."""
-    with ctx.database.reading():
-        machines = catalog.machines()
-    if not machines:
-        return "The farm has no machine yet. An admin adds one: renderonline admin machine add."
-    if engine_name.lower() not in fleet.engine_names():
-        return f"No machine that has answered so far has the engine {engine_name}."
-    return None

@@ -11,9 +11,9 @@ from renderonline import wire
 from renderonline.api.db import catalog, tasks
 from renderonline.api.db.connection import DatabaseFull, Transaction
 from renderonline.api.domain.arguments import BadArgument
-from renderonline.api.domain.model import ArgType, Engine, User
+from renderonline.api.domain.model import ArgType, Engine, Role, User
 from renderonline.api.domain.names import BadName, usable_name
-from renderonline.api.services import commands
+from renderonline.api.services import commands, options
 from renderonline.api.services.context import Context, Refused, whole_seconds
 from renderonline.api.storage.folders import DiskFull
 
@@ -55,12 +55,13 @@ def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest
         raise _bad(f"{engine.name} takes {engine.extension} files; {name[:80]} is not one.")
     if upload.size_bytes == 0:
         raise _bad(f"{name[:80]} is empty. Was it saved?")
-    values = commands.checked_values(request, argtypes)
-    commands.add_frames(values, request.frames, engine, argtypes)
+    values = commands.checked_values(request.arguments, argtypes)
+    wanted = commands.add_frames(values, request.frames, engine, argtypes)
     moment = ctx.local_now()
     folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
     project = folder / name
-    command = commands.build(engine, values, argtypes, project)
+    command = commands.build(engine, values, argtypes, project, wanted)
+    columns = options.columns(request, engine, command, partial(_is_own, ctx, user))
     render = {
         "file_name": name,
         "file_path": str(project),
@@ -70,7 +71,8 @@ def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest
     }
     assert upload.file is not None
     _store(ctx, folder, upload.file, name)
-    add = partial(tasks.add, user.user_id, whole_seconds(moment), render, command.frames)
+    frames = None if command.frames is None else str(command.frames)
+    add = partial(tasks.add, user.user_id, whole_seconds(moment), render, frames, **columns)
     return _commit(ctx, user, folder, add)
 
 
@@ -94,8 +96,9 @@ def _commit(ctx: Context, user: User, folder: Path, add: Callable[[], int]) -> i
     def write(tx: Transaction) -> int:
         tasks.lock_user(user.user_id)
         _within_limit(user)
-        tx.after_commit(ctx.wake)
-        return add()
+        task_id = add()
+        tx.after_commit(lambda: ctx.changed(task_id))
+        return task_id
 
     try:
         task_id = ctx.database.transact(write)
@@ -149,6 +152,12 @@ def _engine(
             return engine, argtypes
     takes = ", ".join(sorted({engine.extension for engine in engines})) or "none"
     raise _bad(f"No engine takes {suffix or 'a file without extension'}. This farm takes: {takes}.")
+
+
+def _is_own(ctx: Context, user: User, task_id: int) -> bool:
+    with ctx.database.reading():
+        job = tasks.job(task_id) if 0 < task_id <= wire.MAX_ID else None
+    return job is not None and (job.task.user_id == user.user_id or user.role is Role.ADMIN)
 
 
 def _full() -> Refused:

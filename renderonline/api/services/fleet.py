@@ -7,17 +7,16 @@ start, and that is all that happens.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from renderonline.api.domain.model import Machine
-from renderonline.api.domain.planner import Idle
+from renderonline.api.domain.model import Chunk, Job, Machine, MachineState
+from renderonline.api.domain.planner import Roster, Seat
 from renderonline.lifecycle import Clock
-from renderonline.wire import HpcStatus
+from renderonline.wire import HpcStatus, Vitals
 
 FIRST_RETRY_S = 1.0
 """First pause before an unreachable machine is asked again; doubled up to the poll's interval."""
-
 
 WORKING_POLL_S = 1.0
 """Longest pause before a machine is asked again that renders and does not report by itself: the
@@ -29,16 +28,51 @@ class View:
     """One machine. Times are the clock's monotonic seconds."""
 
     machine: Machine
-    engine_ids: frozenset[str] = frozenset()
+    status: HpcStatus | None = None  # its last answer
+    vitals: Vitals | None = None
     reachable: bool | None = None  # None: never asked
-    busy: bool = True
+    held: list[int] = field(default_factory=list)  # our attempts on it: the running, the next
+    is_taken: bool = True  # something runs there of which we do not know
     reports: bool = False  # tells us by itself how a render goes
     next_visit: float = 0.0
     unreachable_since: float | None = None
     failures: int = 0
+    last_task: int | None = None  # whose renderer may still be open there
     # Raised by everything that we do to the machine; an answer asked for before that is old news.
     generation: int = 0
     visiting: bool = field(default=False)
+
+    @property
+    def engines(self) -> dict[str, str | None]:
+        """Lower-case names of the engines that it may be used for, with their versions."""
+        if self.status is None:
+            return {}
+        known = {info.engine_id.lower(): info.version for info in self.status.engines}
+        names = [name.lower() for name in self.status.engine_ids]
+        allowed = self.machine.only_engines
+        return {name: known.get(name) for name in names if not allowed or name in allowed}
+
+    @property
+    def tags(self) -> frozenset[str]:
+        return self.machine.tags | frozenset(self.status.tags if self.status else ())
+
+    @property
+    def is_busy(self) -> bool:
+        return bool(self.held) or self.is_taken
+
+    def seat(self, free_in_s: float = 0.0) -> Seat:
+        """The machine as the planner sees it."""
+        status, vitals = self.status or HpcStatus(), self.vitals or Vitals()
+        return Seat(
+            machine_id=self.machine.machine_id,
+            engines=self.engines,
+            tags=self.tags,
+            memory_bytes=status.memory_bytes,
+            memory_free_bytes=vitals.memory_free_bytes,
+            load=vitals.load,
+            free_in_s=free_in_s,
+            after=self.held[-1] if self.held else None,
+        )
 
 
 class Fleet:
@@ -50,18 +84,35 @@ class Fleet:
         self._takes_reports = takes_reports
         self._clock = clock
         self._views: dict[int, View] = {}
+        self._roster: Roster | None = None  # None: to be made anew
         self._lock = threading.Lock()
 
-    def refresh(self, machines: Iterable[Machine]) -> None:
-        """Take the machines as the database has them now; a changed address is a new machine."""
+    def generations(self) -> dict[int, int]:
+        """What `refresh` wants to know from before the database was read."""
+        with self._lock:
+            return {number: view.generation for number, view in self._views.items()}
+
+    def refresh(
+        self, machines: Iterable[Machine], chunks: Iterable[Chunk], before: Mapping[int, int]
+    ) -> None:
+        """Take machines and active chunks as the database had them; a changed address is a new
+        machine. `before`: `generations` from before the reading; what changed since is kept."""
+        held: dict[int, list[int]] = {}
+        for chunk in chunks:
+            held.setdefault(chunk.machine_id, []).append(chunk.attempt_id)
         with self._lock:
             current = {m.machine_id: m for m in machines}
             for machine_id in set(self._views) - set(current):
                 del self._views[machine_id]
+                self._roster = None
             for machine_id, machine in current.items():
-                known = self._views.get(machine_id)
-                if known is None or known.machine != machine:
-                    self._views[machine_id] = View(machine)
+                view = self._views.get(machine_id)
+                if view is None or _address(view.machine) != _address(machine):
+                    view = self._views[machine_id] = View(machine)
+                if view.machine != machine:
+                    view.machine, self._roster = machine, None
+                if before.get(machine_id, view.generation) == view.generation:
+                    view.held = held.get(machine_id, [])
 
     def begin_visits(self, now: float) -> list[tuple[Machine, int]]:
         """The machines that are to be asked now, with their generation; each is then `visiting`."""
@@ -77,21 +128,25 @@ class Fleet:
             view = self._views.get(machine_id)
             if view is None:
                 return False
+            before = (view.reachable, *_abilities(view))
             view.visiting = False
             view.reachable = True
             view.unreachable_since = None
             view.failures = 0
-            view.engine_ids = frozenset(name.lower() for name in status.engine_ids)
+            view.status = status
+            view.vitals = status.vitals
+            if before != (True, *_abilities(view)):
+                self._roster = None
             if view.generation != generation:
                 view.next_visit = now
                 return False
-            view.busy = bool(status.task and status.task.is_running)
+            view.is_taken = bool(status.task and status.task.is_running) and not view.held
             view.reports = self._takes_reports and status.protocol is not None
             view.next_visit = now + self._pause_s(view)
             return True
 
     def _pause_s(self, view: View) -> float:
-        asks_often = view.busy and not view.reports
+        asks_often = view.is_busy and not view.reports
         return min(self._poll_s, WORKING_POLL_S) if asks_often else self._poll_s
 
     def unanswered(self, machine_id: int, now: float) -> float:
@@ -101,8 +156,9 @@ class Fleet:
             if view is None:
                 return 0.0
             view.visiting = False
+            if view.reachable:
+                self._roster = None
             view.reachable = False
-            view.busy = True
             view.unreachable_since = (
                 now if view.unreachable_since is None else view.unreachable_since
             )
@@ -115,33 +171,144 @@ class Fleet:
         with self._lock:
             if view := self._views.get(machine_id):
                 view.generation += 1
-                view.busy = True
+                view.is_taken = True
                 view.next_visit = now
 
-    def set_busy(self, machine_id: int, busy: bool) -> None:
-        """What we did to the machine, or it told us by itself."""
+    def look_at(self, ip_address: str, port: int, now: float) -> None:
+        """A machine at this address says that it is there: ask it at once, if we know it."""
+        with self._lock:
+            for view in self._views.values():
+                if (view.machine.ip_address, view.machine.port) == (ip_address, port):
+                    view.next_visit = now
+
+    def feels(self, machine_id: int, vitals: Vitals) -> None:
+        """How the machine is, by its own report: it is alive."""
+        with self._lock:
+            if view := self._views.get(machine_id):
+                view.vitals = vitals
+
+    def given(self, machine_id: int, attempt_id: int, task_id: int) -> None:
+        """The machine has been given an attempt."""
         with self._lock:
             if view := self._views.get(machine_id):
                 view.generation += 1
-                view.busy = busy
-                soon = self._clock.monotonic() + self._pause_s(view)
-                view.next_visit = min(view.next_visit, soon)
+                view.held.append(attempt_id)
+                view.last_task = task_id
+                self._ask_soon(view)
 
-    def idle(self) -> list[Idle]:
+    def freed(self, machine_id: int, attempt_id: int) -> None:
+        """An attempt has ended; the machine told us, or we ended it."""
+        with self._lock:
+            if view := self._views.get(machine_id):
+                view.generation += 1
+                if attempt_id in view.held:
+                    view.held.remove(attempt_id)
+                view.is_taken = False
+                self._ask_soon(view)
+
+    def _ask_soon(self, view: View) -> None:
+        view.next_visit = min(view.next_visit, self._clock.monotonic() + self._pause_s(view))
+
+    # ------------------------------------------------------------------ for planning
+
+    def idle(self) -> list[Seat]:
         """The machines that could start something, in the order of their ids."""
         with self._lock:
             return [
-                Idle(machine_id, view.engine_ids)
-                for machine_id, view in sorted(self._views.items())
-                if view.reachable and not view.busy
+                view.seat()
+                for _, view in sorted(self._views.items())
+                if _gets_work(view) and not view.is_busy
             ]
+
+    def working(self) -> list[Seat]:
+        """The machines that work on one attempt and can be handed the next one ahead of time."""
+        with self._lock:
+            return [view.seat() for _, view in sorted(self._views.items()) if _can_queue(view)]
+
+    def seat(self, machine_id: int) -> Seat | None:
+        """This machine, if it could be given something, now or ahead of time."""
+        with self._lock:
+            view = self._views.get(machine_id)
+            if view is None or not _gets_work(view) or (view.is_busy and not _can_queue(view)):
+                return None
+            return view.seat()
+
+    def everyone(self) -> list[Seat]:
+        """All machines that get work and have answered, whatever they do just now."""
+        with self._lock:
+            return [view.seat() for _, view in sorted(self._views.items()) if _gets_work(view)]
+
+    def roster(self) -> Roster:
+        """The same, as the planner wants it."""
+        with self._lock:
+            if self._roster is None:
+                views = self._views.values()
+                self._roster = Roster(view.seat() for view in views if _gets_work(view))
+            return self._roster
+
+    def able(self, job: Job) -> frozenset[int]:
+        """The machines that could render this, whatever they do just now."""
+        name = job.engine.name.lower()
+        return frozenset(
+            seat.machine_id
+            for seat in self.everyone()
+            if name in seat.engines and job.task.tags <= seat.tags
+        )
+
+    def is_empty(self) -> bool:
+        """Whether the farm has no machine at all."""
+        with self._lock:
+            return not self._views
+
+    def has_other(self, machine_id: int) -> bool:
+        """Whether another machine gets work."""
+        return any(seat.machine_id != machine_id for seat in self.everyone())
+
+    def memory_bytes(self, machine_id: int) -> int | None:
+        """How much memory the machine has; None if it has not said."""
+        with self._lock:
+            view = self._views.get(machine_id)
+            return view.status.memory_bytes if view and view.status else None
+
+    def last_task(self, machine_id: int) -> int | None:
+        """The task that the machine was given last, whose renderer may still be open."""
+        with self._lock:
+            view = self._views.get(machine_id)
+            return view.last_task if view else None
 
     def machine(self, machine_id: int) -> Machine | None:
         with self._lock:
             view = self._views.get(machine_id)
             return view.machine if view else None
 
+    def views(self) -> list[View]:
+        """A copy of every view, for showing."""
+        with self._lock:
+            return [_copy(view) for _, view in sorted(self._views.items())]
+
     def engine_names(self) -> frozenset[str]:
         """Engines that any machine, when last asked, had; lower case."""
         with self._lock:
-            return frozenset().union(*(v.engine_ids for v in self._views.values()))
+            return frozenset(name for view in self._views.values() for name in view.engines)
+
+
+def _abilities(view: View) -> tuple[dict[str, str | None], frozenset[str], int | None]:
+    return view.engines, view.tags, view.status.memory_bytes if view.status else None
+
+
+def _address(machine: Machine) -> tuple[str, int]:
+    return machine.ip_address, machine.port
+
+
+def _copy(view: View) -> View:
+    return View(
+        view.machine, view.status, view.vitals, view.reachable, list(view.held), view.is_taken
+    )
+
+
+def _gets_work(view: View) -> bool:
+    return bool(view.reachable) and view.machine.state is MachineState.ENABLED
+
+
+def _can_queue(view: View) -> bool:
+    return _gets_work(view) and view.reports and len(view.held) == 1 and not view.is_taken

@@ -1,34 +1,39 @@
 """Every change of a task's or a chunk's state: one transaction each, effects after the commit.
 
 All may be called from any thread, by several api processes at once, and again with the same words:
-a change that has happened already, or that came too late, does nothing and says so.
+a change that has happened already, or that came too late, does nothing and says so. A transaction
+locks the task first and reads it behind the lock; two that meet take turns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any
 
 from renderonline import security
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.db.connection import Stale, Transaction
+from renderonline.api.domain import ledger
 from renderonline.api.domain.model import Chunk, Job, Outcome, Task
 from renderonline.api.domain.planner import Assignment
-from renderonline.api.domain.reconcile import event_of
+from renderonline.api.domain.reconcile import event_of, outcome_of
 from renderonline.api.domain.transitions import (
     ACTIVE_CHUNK,
-    FOLLOWS,
     QUEUED_TASK,
     ChunkEvent,
     TaskEvent,
     next_chunk,
     next_task,
 )
+from renderonline.api.services import records
 from renderonline.api.services.context import Context, whole_seconds
+from renderonline.frames import FrameSet
 from renderonline.wire import Cause, ChunkState, EventType, NodeEvent, TaskState
+
+ELSEWHERE = "Another machine was faster with these frames."
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,29 +46,38 @@ class Claim:
 
 
 def claim(ctx: Context, assignment: Assignment) -> Claim | None:
-    """Give a task to a machine; None if either is not there to be had any more.
+    """Give a task, or some of its frames, to a machine; None if they are not to be had any more.
 
-    A machine holds one chunk. Another api process may have given it one since it was last asked,
-    and an original node forgets how a render ended as soon as it starts the next.
+    A machine holds one chunk, and one more that is handed over ahead of time. Another api process
+    may have given it one since it was last asked, and an original node forgets how a render ended
+    as soon as it starts the next.
     """
     key = security.new_key()
     now = ctx.clock.now()
     start_time = whole_seconds(ctx.local_now())
 
-    def write(_tx: Transaction) -> Claim | None:
+    def write(tx: Transaction) -> Claim | None:
         catalog.lock_machine(assignment.machine_id)
-        if tasks.active_chunks(machine_id=assignment.machine_id):
+        held = [chunk.attempt_id for chunk in chunks.active(machine_id=assignment.machine_id)]
+        if held and held != [assignment.after]:
             return None
-        job = tasks.job(assignment.task_id)
-        if job is None or job.task.version != assignment.version:
+        job = tasks.locked(assignment.task_id)
+        if job is None or not _is_to_be_had(job, assignment):
             return None
-        columns = {"start_time": start_time, "machine_id": assignment.machine_id}
-        _move_task(job.task, TaskEvent.CLAIM, columns)
-        attempt_id = tasks.add_chunk(
-            job.task.task_id, assignment.machine_id, job.task.frames, security.digest(key), now
+        _move_task(tx, job.task, TaskEvent.CLAIM, _taken(job.task, assignment, start_time))
+        frames = assignment.frames
+        attempt_id = chunks.add(
+            job.task.task_id,
+            assignment.machine_id,
+            job.task.frames if frames is None else str(frames),
+            security.digest(key),
+            now,
+            copy_of=assignment.copy_of,
+            after=assignment.after if held else None,
         )
-        chunk = tasks.chunk(attempt_id)
+        chunk = chunks.get(attempt_id)
         assert chunk is not None
+        tx.after_commit(lambda: ctx.changed(job.task.task_id))
         return Claim(job, chunk, key)
 
     return ctx.database.transact(write)
@@ -80,30 +94,35 @@ def end(ctx: Context, attempt_id: int, event: ChunkEvent, outcome: Outcome) -> b
     return ctx.database.transact(lambda tx: _end(ctx, tx, attempt_id, event, outcome))
 
 
-def progress(ctx: Context, attempt_id: int, fraction: float, frames_done: int) -> None:
-    """How far an active chunk is."""
+def progress(
+    ctx: Context, attempt_id: int, fraction: float, frames_done: int, frames: FrameSet | None
+) -> None:
+    """How far an active chunk is. `frames`: those that are saved, if that is known."""
 
-    def write(_tx: Transaction) -> None:
-        chunk = tasks.chunk(attempt_id)
+    def write(tx: Transaction) -> None:
+        chunk = chunks.get(attempt_id)
         if chunk is not None and chunk.state in ACTIVE_CHUNK:
-            _progress(chunk, fraction, frames_done)
+            _progress(ctx, tx, chunk, fraction, frames_done, frames)
 
     ctx.database.transact(write)
 
 
 def report(ctx: Context, attempt_id: int, sequence: int, events: Sequence[NodeEvent]) -> bool:
-    """Take a node's report, whole; False if the attempt is not current any more."""
+    """Take a node's report, whole; False if the attempt is not current any more.
+
+    Raises FrameError if it names frames that are none; nothing is taken then.
+    """
 
     def write(tx: Transaction) -> bool:
-        chunk = tasks.chunk(attempt_id)
+        chunk = chunks.get(attempt_id)
         if chunk is None or chunk.state not in ACTIVE_CHUNK:
             # An end that is told again, since our answer was lost, is not news.
             return chunk is not None and sequence <= chunk.sequence
-        if sequence <= chunk.sequence:
+        if sequence <= chunk.sequence or not events:
             return True
-        tasks.set_chunk(attempt_id, chunk.state, sequence=sequence)
         for event in events:
             _take(ctx, tx, attempt_id, event)
+        chunks.set_sequence(attempt_id, sequence)
         return True
 
     return ctx.database.transact(write)
@@ -118,12 +137,13 @@ def cancel(ctx: Context, task_id: int, reason: str, wait: bool = False) -> bool:
     end_time = whole_seconds(ctx.local_now())
 
     def write(tx: Transaction) -> bool:
-        job = tasks.job(task_id)
+        job = tasks.locked(task_id)
         if job is None or job.task.state not in QUEUED_TASK:
             return False
-        for chunk in tasks.active_chunks(task_id=task_id):
-            _interrupt(ctx, tx, chunk, reason, stop)
-        _move_task(job.task, TaskEvent.CANCEL, {"end_time": end_time, "message": reason})
+        task = take_back(ctx, tx, job.task, reason, stop)
+        columns = {"end_time": end_time, "message": reason, **frame_columns(task)}
+        _move_task(tx, job.task, TaskEvent.CANCEL, columns)
+        tx.after_commit(lambda: ctx.changed(task_id))
         return True
 
     return ctx.database.transact(write)
@@ -132,96 +152,208 @@ def cancel(ctx: Context, task_id: int, reason: str, wait: bool = False) -> bool:
 # --------------------------------------------------------------------------- inside a transaction
 
 
+def take_back(
+    ctx: Context, tx: Transaction, task: Task, reason: str, stop: Callable[[Chunk, str], None]
+) -> Task:
+    """End a locked task's chunks at once; the task with what they had done, and still owed."""
+    for chunk in chunks.active(task_id=task.task_id):
+        interrupt(ctx, tx, chunk, reason, stop)
+        if task.todo is not None:
+            done = task.done | chunk.done
+            rest = (chunk.frame_set | task.todo) - done - task.failed
+            task = replace(task, todo=rest, done=done)
+    return task
+
+
+def interrupt(
+    ctx: Context, tx: Transaction, chunk: Chunk, reason: str, stop: Callable[[Chunk, str], None]
+) -> None:
+    """End a chunk that is not wanted any more, and tell its machine after the commit."""
+    outcome = Outcome(False, cause=Cause.INTERRUPTED, message=reason)
+    _end_chunk(ctx, chunk, ChunkEvent.INTERRUPT, outcome, None)
+    tx.after_commit(lambda: stop(chunk, reason))
+
+
+def move(ctx: Context, tx: Transaction, task: Task, settlement: ledger.Settlement) -> None:
+    """Write what was settled about a locked task, and end the chunks that nobody needs."""
+    stop = partial(ctx.background, ctx.stop_render)
+    for chunk in settlement.superfluous:
+        interrupt(ctx, tx, chunk, settlement.message or ELSEWHERE, stop)
+    moved = replace(task, todo=settlement.todo, done=settlement.done, failed=settlement.failed)
+    columns = frame_columns(moved)
+    if settlement.event in (TaskEvent.SUCCEED, TaskEvent.FAIL):
+        columns |= {
+            "end_time": whole_seconds(ctx.local_now()),
+            "cause": settlement.cause.value if settlement.cause else None,
+            "message": settlement.message,
+        }
+    elif settlement.event is TaskEvent.RELEASE and not settlement.done.runs:
+        # As the original has a waiting task, so that its own queries read the same.
+        columns |= {"start_time": None, "machine_id": None}
+    _move_task(tx, task, settlement.event, columns)
+    tx.after_commit(lambda: ctx.changed(task.task_id))
+
+
+def frame_columns(task: Task) -> dict[str, Any]:
+    """A task's frames as columns; none where it is one piece."""
+    if task.todo is None:
+        return {}
+    return {
+        "todo": str(task.todo),
+        "done": str(task.done),
+        "failed": str(task.failed),
+        "preview": str(task.preview & task.todo),
+    }
+
+
+def _is_to_be_had(job: Job, assignment: Assignment) -> bool:
+    """Whether what was planned is still there. Another api may have been quicker, and a limit on
+    licences or machines is looked at behind its lock."""
+    task, engine = job.task, job.engine
+    if task.state not in (TaskState.QUEUED, TaskState.RUNNING):
+        return False
+    active = chunks.active(task_id=task.task_id)
+    here = {assignment.machine_id}
+    with_task = {chunk.machine_id for chunk in active} | here
+    if task.machine_limit is not None and len(with_task) > task.machine_limit:
+        return False
+    limit = engine.machine_limit
+    if limit is not None and len(chunks.machines_with(engine.engine_id) | here) > limit:
+        return False
+    if assignment.copy_of is not None:
+        return _is_to_be_copied(assignment, active)
+    if assignment.frames is None:
+        return task.todo is None and not active
+    wanted = assignment.frames
+    return task.todo is not None and bool(wanted.runs) and not (wanted - task.todo).runs
+
+
+def _is_to_be_copied(assignment: Assignment, active: Sequence[Chunk]) -> bool:
+    copied = any(chunk.copy_of == assignment.copy_of for chunk in active)
+    owed = [c.frame_set - c.done for c in active if c.attempt_id == assignment.copy_of]
+    wanted = assignment.frames or FrameSet()
+    return not copied and bool(owed) and bool(wanted.runs) and not (wanted - owed[0]).runs
+
+
+def _taken(task: Task, assignment: Assignment, start_time: datetime) -> dict[str, Any]:
+    columns: dict[str, Any] = {"machine_id": assignment.machine_id}
+    if task.start_time is None:
+        columns["start_time"] = start_time
+    if assignment.frames is not None and assignment.copy_of is None:
+        assert task.todo is not None
+        columns |= frame_columns(replace(task, todo=task.todo - assignment.frames))
+    return columns
+
+
 def _take(ctx: Context, tx: Transaction, attempt_id: int, event: NodeEvent) -> None:
+    frames = FrameSet.parse(event.frames) if event.frames else None
+    chunk = chunks.get(attempt_id)
+    if chunk is None:
+        return
     if event.type is EventType.STARTED:
         _start(attempt_id, ctx.clock.now())
     elif event.type is EventType.ENDED:
-        outcome = Outcome(
-            bool(event.is_success), event.exit_code, event.cause, event.message, event.frames_done
-        )
+        outcome = outcome_of(event)
         _end(ctx, tx, attempt_id, event_of(outcome), outcome)
-    elif event.type is EventType.PROGRESS:
-        chunk = tasks.chunk(attempt_id)
-        if chunk is not None and chunk.state in ACTIVE_CHUNK:
-            _progress(chunk, event.progress or 0.0, event.frames_done or 0)
+    elif event.type is EventType.PROGRESS and chunk.state in ACTIVE_CHUNK:
+        _progress(ctx, tx, chunk, event.progress or 0.0, event.frames_done or 0, frames)
     elif event.type is EventType.WARNING and event.message:
-        chunk = tasks.chunk(attempt_id)
-        if chunk is not None:
-            tasks.add_warning(chunk.task_id, event.message, ctx.clock.now())
+        tasks.add_warning(chunk.task_id, event.message, ctx.clock.now())
 
 
 def _start(attempt_id: int, now: datetime) -> bool:
-    chunk = tasks.chunk(attempt_id)
+    chunk = chunks.get(attempt_id)
     if chunk is None or chunk.state is not ChunkState.ASSIGNED:
         return False
     state = next_chunk(chunk.state, ChunkEvent.START)
-    return tasks.set_chunk(attempt_id, chunk.state, state=state.value, started_at=now)
+    return chunks.set_(attempt_id, chunk.state, state=state.value, started_at=now)
 
 
-def _progress(chunk: Chunk, fraction: float, frames_done: int) -> None:
-    tasks.set_chunk(
+def _progress(
+    ctx: Context,
+    tx: Transaction,
+    chunk: Chunk,
+    fraction: float,
+    frames_done: int,
+    frames: FrameSet | None,
+) -> None:
+    done = chunk.done | ((frames or FrameSet()) & chunk.frame_set)
+    chunks.set_(
         chunk.attempt_id,
         chunk.state,
         progress=min(max(fraction, chunk.progress, 0.0), 1.0),
-        frames_done=max(frames_done, chunk.frames_done),
+        frames_done=max(frames_done, chunk.frames_done, len(done)),
+        done=str(done),
     )
+    if done != chunk.done:
+        _stop_overtaken(ctx, tx, replace(chunk, done=done))
+        tx.after_commit(lambda: ctx.changed(chunk.task_id))
+
+
+def _stop_overtaken(ctx: Context, tx: Transaction, chunk: Chunk) -> None:
+    """End a chunk that has come to the frames which its copy has rendered, and would do them again."""
+    owed = chunk.frame_set - chunk.done
+    copies = [c for c in chunks.active(task_id=chunk.task_id) if c.copy_of == chunk.attempt_id]
+    if owed.runs and any(owed.first in copy.done for copy in copies):
+        outcome = Outcome(False, cause=Cause.INTERRUPTED, message=ELSEWHERE)
+        _end(ctx, tx, chunk.attempt_id, ChunkEvent.INTERRUPT, outcome)
+        tx.after_commit(lambda: ctx.background(ctx.stop_render, chunk, ELSEWHERE))
 
 
 def _end(
     ctx: Context, tx: Transaction, attempt_id: int, event: ChunkEvent, outcome: Outcome
 ) -> bool:
-    chunk = tasks.chunk(attempt_id)
+    chunk = chunks.get(attempt_id)
     if chunk is None or chunk.state not in ACTIVE_CHUNK:
         return False
-    _end_chunk(ctx, chunk, event, outcome)
-    job = tasks.job(chunk.task_id)
-    if job is not None and job.task.state is TaskState.RUNNING:
-        _follow(ctx, job.task, FOLLOWS[event], outcome)
-    tx.after_commit(lambda: ctx.machine_free(chunk.machine_id))
+    job = tasks.locked(chunk.task_id)
+    chunk = chunks.get(attempt_id)  # as it is now that nobody else can settle the task
+    if chunk is None or chunk.state not in ACTIVE_CHUNK:
+        return False
+    done = ledger.saved(chunk, outcome)
+    culprit = None if job is None else ledger.culprit(job.task, chunk, done)
+    _end_chunk(ctx, chunk, event, outcome, culprit, done)
+    if job is not None:
+        ended = replace(chunk, done=done)
+        records.note(ctx, tx, job.task, ended, event, outcome)
+        if job.task.state in QUEUED_TASK:
+            others = chunks.active(task_id=chunk.task_id)
+            judgement = records.judge(ctx, job, event)
+            move(ctx, tx, job.task, ledger.settle(job.task, ended, others, outcome, judgement))
+    tx.after_commit(lambda: ctx.machine_free(chunk.machine_id, chunk.attempt_id))
     return True
 
 
-def _end_chunk(ctx: Context, chunk: Chunk, event: ChunkEvent, outcome: Outcome) -> None:
+def _end_chunk(
+    ctx: Context,
+    chunk: Chunk,
+    event: ChunkEvent,
+    outcome: Outcome,
+    culprit: int | None,
+    done: FrameSet | None = None,
+) -> None:
     columns: dict[str, Any] = {
         "state": next_chunk(chunk.state, event).value,
         "ended_at": ctx.clock.now(),
         "exit_code": outcome.exit_code,
         "cause": outcome.cause.value if outcome.cause else None,
         "message": outcome.message,
+        "reason": outcome.reason.value if outcome.reason else None,
+        "memory_bytes": outcome.memory_bytes,
     }
+    if event is ChunkEvent.FAIL:
+        columns["culprit"] = culprit
     if outcome.is_success:
         columns["progress"] = 1.0
-    if outcome.frames_done is not None:
-        columns["frames_done"] = max(outcome.frames_done, chunk.frames_done)
-    if not tasks.set_chunk(chunk.attempt_id, chunk.state, **columns):
+    if done is not None:
+        columns["done"] = str(done)
+    if outcome.frames_done is not None or done:
+        columns["frames_done"] = max(outcome.frames_done or 0, chunk.frames_done, len(done or ()))
+    if not chunks.set_(chunk.attempt_id, chunk.state, **columns):
         raise Stale
 
 
-def _follow(ctx: Context, task: Task, event: TaskEvent, outcome: Outcome) -> None:
-    if event is TaskEvent.RELEASE:
-        # As the original has a waiting task, so that its own queries read the same.
-        _move_task(task, event, {"start_time": None, "machine_id": None})
-        return
-    _move_task(
-        task,
-        event,
-        {
-            "end_time": whole_seconds(ctx.local_now()),
-            "cause": outcome.cause.value if outcome.cause else None,
-            "message": outcome.message,
-        },
-    )
-
-
-def _interrupt(
-    ctx: Context, tx: Transaction, chunk: Chunk, reason: str, stop: Callable[[Chunk, str], None]
-) -> None:
-    outcome = Outcome(False, cause=Cause.INTERRUPTED, message=reason)
-    _end_chunk(ctx, chunk, ChunkEvent.INTERRUPT, outcome)
-    tx.after_commit(lambda: stop(chunk, reason))
-
-
-def _move_task(task: Task, event: TaskEvent, columns: dict[str, Any]) -> None:
+def _move_task(tx: Transaction, task: Task, event: TaskEvent, columns: dict[str, Any]) -> None:
     """Write the next state and the original's columns that follow from it. Raises Stale."""
     state = next_task(task.state, event)
     if state not in QUEUED_TASK:

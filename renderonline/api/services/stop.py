@@ -24,13 +24,18 @@ class Stopper:
         self._hpc = hpc
         self._clock = clock
 
-    def __call__(self, chunk: Chunk, reason: str) -> None:
+    def __call__(self, chunk: Chunk, reason: str, after_frame: bool = False) -> None:
         """Returns when the machine has answered, or has not in time. Any thread."""
         with self._database.reading():
             machine = catalog.machine(chunk.machine_id)
         if machine is None:
             return
-        message = wire.HpcStop(task_id=chunk.task_id, attempt_id=chunk.attempt_id, reason=reason)
+        message = wire.HpcStop(
+            task_id=chunk.task_id,
+            attempt_id=chunk.attempt_id,
+            reason=reason,
+            after_frame=after_frame,
+        )
         try:
             answer = self._hpc.stop(machine, message)
         except Unreachable as error:

@@ -6,17 +6,17 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from renderonline import wire
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.db.connection import Transaction
-from renderonline.api.domain import model
-from renderonline.api.domain.transitions import ACTIVE_CHUNK, QUEUED_TASK
+from renderonline.api.domain import model, waiting
+from renderonline.api.domain.standing import Standing
+from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import states
 from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context, Refused
 from renderonline.api.storage import archive
 from renderonline.engines.template import placeholders
-from renderonline.frames import FrameSet
-from renderonline.wire import ChunkState, TaskState
+from renderonline.wire import TaskState
 
 INFO_TASKS = 15
 """How many tasks `info` lists; the original's number."""
@@ -25,15 +25,16 @@ MAX_PAGE = 200
 CLIENT_MAX_MACHINE_ID = 255
 """The original's client reads a machine id of one byte."""
 
-MIN_PROGRESS_FOR_ETA = 0.02
+MAX_CHUNKS = 500
+"""How many of a task's attempts are shown, the newest."""
 
 
 def info(ctx: Context, user: model.User) -> wire.InfoResponse:
     """The user and their newest tasks. As in the original, without the paths on the server."""
     with ctx.database.reading():
         jobs = tasks.jobs(user.user_id, INFO_TASKS)
-        chunks = tasks.chunks([job.task.task_id for job in jobs])
-    return wire.InfoResponse(user=_user(user), tasks=_infos(ctx, jobs, chunks))
+        standings = _standings(jobs)
+    return wire.InfoResponse(user=_user(user), tasks=_infos(ctx, jobs, standings))
 
 
 def page(
@@ -46,37 +47,36 @@ def page(
     limit = max(1, min(limit, MAX_PAGE))
     with ctx.database.reading():
         jobs = tasks.jobs(owner, limit + 1, after, state)
-        chunks = tasks.chunks([job.task.task_id for job in jobs])
+        standings = _standings(jobs)
     more = len(jobs) > limit
     jobs = jobs[:limit]
     return wire.TasksResponse(
-        tasks=_infos(ctx, jobs, chunks), next=jobs[-1].task.task_id if more else None
+        tasks=_infos(ctx, jobs, standings), next=jobs[-1].task.task_id if more else None
     )
 
 
-def detail(ctx: Context, user: model.User, task_id: int, waits_for: str | None) -> wire.TaskDetail:
-    """Everything about one task. `waits_for` says why a queued one gets no machine."""
+def detail(ctx: Context, user: model.User, task_id: int) -> wire.TaskDetail:
+    """Everything about one task, and if it waits, for what."""
     with ctx.database.reading():
-        job = _own(user, task_id)
-        chunks = tasks.chunks([task_id])[task_id]
+        job = own(user, task_id)
+        attempts = chunks.of_task(task_id, MAX_CHUNKS)
         warnings = tasks.warnings(task_id)
-    summary = _infos(ctx, [job], {task_id: chunks})[0]
+        standings = _standings([job])
+        blocking = tasks.states_of(job.task.after_tasks)
+    summary = _infos(ctx, [job], standings)[0]
     if job.task.state is TaskState.QUEUED:
-        refusal = next((c.message for c in reversed(chunks) if c.message), None)
-        warnings += [text for text in (waits_for, refusal) if text]
+        refusal = next((c.message for c in reversed(attempts) if c.message), None)
+        why = waiting.reason(
+            job, ctx.fleet.everyone(), ctx.fleet.is_empty(), blocking, ctx.clock.now()
+        )
+        warnings += [text for text in (why, refusal) if text]
     return wire.TaskDetail(
         task=summary.task,
         render=summary.render,
         engine=summary.engine,
-        chunks=[_chunk(chunk) for chunk in chunks],
+        chunks=[_chunk(chunk) for chunk in attempts],
         warnings=warnings,
     )
-
-
-def engine_name(ctx: Context, user: model.User, task_id: int) -> str:
-    """The name of the engine that renders the task. Raises Refused 404."""
-    with ctx.database.reading():
-        return _own(user, task_id).engine.name
 
 
 def engines(ctx: Context) -> wire.EnginesResponse:
@@ -100,7 +100,7 @@ def engines(ctx: Context) -> wire.EnginesResponse:
 def dequeue(ctx: Context, user: model.User, task_id: int) -> None:
     """Take a task out of the queue, and stop it if it runs. Raises Refused."""
     with ctx.database.reading():
-        _own(user, task_id, status=400)
+        own(user, task_id, status=400)
         is_queued = tasks.is_queued(task_id)
     if not is_queued or not states.cancel(ctx, task_id, "Taken out of the queue by its owner."):
         raise Refused(400, "not_queued", f"Task {task_id} is not in the queue.")
@@ -109,7 +109,7 @@ def dequeue(ctx: Context, user: model.User, task_id: int) -> None:
 def delete(ctx: Context, user: model.User, task_id: int) -> None:
     """Stop the task, and remove it with its folder. Raises Refused."""
     with ctx.database.reading():
-        job = _own(user, task_id, status=400)
+        job = own(user, task_id, status=400)
     folder = job.render.task_dir
     states.cancel(ctx, task_id, "Deleted by its owner.", wait=True)
     ctx.folders.condemn(folder)
@@ -124,7 +124,7 @@ def delete(ctx: Context, user: model.User, task_id: int) -> None:
 def results(ctx: Context, user: model.User, task_id: int) -> archive.Archive:
     """The task's folder as a ZIP, with what there is so far. Raises Refused."""
     with ctx.database.reading():
-        job = _own(user, task_id, status=400)
+        job = own(user, task_id, status=400)
     folder = job.render.task_dir
     # A renderer may have put a link in the folder's place, to have others' files handed out.
     if folder.is_symlink() or not folder.is_dir():
@@ -136,7 +136,7 @@ def _remove(ctx: Context, job: model.Job) -> None:
     ctx.folders.discard(job.render.task_dir)
 
 
-def _own(user: model.User, task_id: int, status: int = 404) -> model.Job:
+def own(user: model.User, task_id: int, status: int = 404) -> model.Job:
     """The task, if it is the user's or the user is an admin. Inside a reading. Raises Refused.
 
     Somebody else's is said not to be there: its existence is nobody's business.
@@ -148,6 +148,20 @@ def _own(user: model.User, task_id: int, status: int = 404) -> model.Job:
 
 
 # --------------------------------------------------------------------------- to the wire
+
+
+def _standings(jobs: Sequence[model.Job]) -> dict[int, Standing]:
+    """How far each of these tasks is. Inside a reading."""
+    active = chunks.active_of([job.task.task_id for job in jobs])
+    standings = {}
+    for job in jobs:
+        task = job.task
+        told = list(active[task.task_id])
+        if not task.is_split and not told:
+            told = [c for c in [chunks.latest(task.task_id)] if c is not None]
+        paces = chunks.records(task.task_id) if task.state is TaskState.RUNNING else {}
+        standings[task.task_id] = Standing(task, tuple(told), paces)
+    return standings
 
 
 def _user(user: model.User) -> wire.User:
@@ -162,12 +176,11 @@ def _user(user: model.User) -> wire.User:
 
 
 def _infos(
-    ctx: Context, jobs: Sequence[model.Job], chunks: dict[int, list[model.Chunk]]
+    ctx: Context, jobs: Sequence[model.Job], standings: dict[int, Standing]
 ) -> list[wire.TaskInfo]:
-    now = ctx.clock.now()
     return [
         wire.TaskInfo(
-            task=_task(job.task, chunks[job.task.task_id], now),
+            task=_task(ctx, job.task, standings[job.task.task_id]),
             render=wire.Render(
                 render_id=job.render.render_id,
                 file_name=job.render.file_name,
@@ -188,13 +201,7 @@ def _infos(
     ]
 
 
-def _task(task: model.Task, chunks: Sequence[model.Chunk], now: datetime) -> wire.Task:
-    total = len(FrameSet.parse(task.frames)) if task.frames else None
-    current = _telling(chunks)
-    done = task.state is TaskState.SUCCEEDED
-    progress = 1.0 if done else (current.progress if current else 0.0)
-    frames_done = (total or 0) if done else (current.frames_done if current else 0)
-    failed = (total or 0) - frames_done if task.state is TaskState.FAILED else 0
+def _task(ctx: Context, task: model.Task, standing: Standing) -> wire.Task:
     return wire.Task(
         task_id=task.task_id,
         user_id=task.user_id,
@@ -206,29 +213,21 @@ def _task(task: model.Task, chunks: Sequence[model.Chunk], now: datetime) -> wir
         render_id=task.render_id,
         machine_id=task.machine_id if (task.machine_id or 0) <= CLIENT_MAX_MACHINE_ID else None,
         state=task.state,
-        progress=progress,
-        frames_total=total,
-        frames_done=frames_done,
-        frames_failed=max(failed, 0),
-        eta_seconds=_eta(current, now) if task.state is TaskState.RUNNING else None,
+        progress=standing.progress,
+        frames_total=standing.frames_total,
+        frames_done=standing.frames_done,
+        frames_failed=standing.frames_failed,
+        eta_seconds=standing.eta_seconds(ctx.clock.now()),
         cause=task.message,
+        priority=task.priority,
+        tags=sorted(task.tags),
+        notes=task.notes,
+        after=list(task.after_tasks),
+        start_at=_utc(task.start_at),
+        frames=task.frames,
+        frames_left=None if task.todo is None else str(task.todo),
+        frames_given_up=str(task.failed) if task.failed.runs else None,
     )
-
-
-def _telling(chunks: Sequence[model.Chunk]) -> model.Chunk | None:
-    """The latest attempt whose frames count: one that runs, or ended by itself."""
-    counting = [c for c in chunks if c.state not in (ChunkState.LOST, ChunkState.INTERRUPTED)]
-    return counting[-1] if counting else None
-
-
-def _eta(chunk: model.Chunk | None, now: datetime) -> int | None:
-    """Seconds left if the rest goes as what is done; None while that would be a guess."""
-    if chunk is None or chunk.state not in ACTIVE_CHUNK or chunk.started_at is None:
-        return None
-    if chunk.progress < MIN_PROGRESS_FOR_ETA:
-        return None
-    elapsed_s = (now - chunk.started_at).total_seconds()
-    return max(0, round(elapsed_s * (1 - chunk.progress) / chunk.progress))
 
 
 def _chunk(chunk: model.Chunk) -> wire.Chunk:

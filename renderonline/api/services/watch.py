@@ -6,11 +6,12 @@ Each machine is asked in a thread of its own from a pool, so a dead one costs no
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence, Set
 from concurrent.futures import Executor
 from datetime import datetime
 
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import catalog, chunks
 from renderonline.api.domain.model import Chunk, Machine, Outcome
 from renderonline.api.domain.reconcile import is_about, observe
 from renderonline.api.domain.transitions import ACTIVE_CHUNK, ChunkEvent
@@ -18,9 +19,13 @@ from renderonline.api.hpc_client import HpcClient, Unreachable
 from renderonline.api.services import states
 from renderonline.api.services.context import Context
 from renderonline.api.services.fleet import Fleet
-from renderonline.wire import Cause, HpcStatus
+from renderonline.frames import FrameSet
+from renderonline.wire import Cause, HpcStatus, HpcTask
 
 log = logging.getLogger(__name__)
+
+REFRESH_SHARE = 0.1
+"""The most of the time that reading machines and chunks may take; a huge farm's are read less often."""
 
 LOST_AFTER_POLLS = 4
 """A machine that has not answered for so many poll intervals (a minute by default) has lost what it
@@ -35,20 +40,31 @@ class Watch:
         self._fleet = fleet
         self._hpc = hpc
         self._pool = pool
+        self._refresh_at = 0.0
 
     def step(self) -> None:
         """Send somebody to each machine that is due. Returns at once."""
-        with self._ctx.database.reading():
-            machines = catalog.machines()
-            chunks = tasks.active_chunks()
-        self._fleet.refresh(machines)
-        self._lose_orphans(chunks, {machine.machine_id for machine in machines})
-        for machine, generation in self._fleet.begin_visits(self._ctx.clock.monotonic()):
+        now = self._ctx.clock.monotonic()
+        if now >= self._refresh_at:
+            began = time.monotonic()
+            self._refresh()
+            took_s = time.monotonic() - began
+            self._refresh_at = now + max(0.0, took_s / REFRESH_SHARE)
+        for machine, generation in self._fleet.begin_visits(now):
             self._pool.submit(self._visit, machine, generation)
 
-    def _lose_orphans(self, chunks: Sequence[Chunk], machine_ids: Set[int]) -> None:
+    def _refresh(self) -> None:
+        """Machines and chunks may have been changed by another process, or by hand."""
+        before = self._fleet.generations()
+        with self._ctx.database.reading():
+            machines = catalog.machines()
+            active = chunks.active()
+        self._fleet.refresh(machines, active, before)
+        self._lose_orphans(active, {machine.machine_id for machine in machines})
+
+    def _lose_orphans(self, active: Sequence[Chunk], machine_ids: Set[int]) -> None:
         """A machine that was removed from the farm is asked no more, so nothing else would end these."""
-        for chunk in chunks:
+        for chunk in active:
             if chunk.machine_id not in machine_ids:
                 message = "Its machine was removed from the farm."
                 outcome = Outcome(False, cause=Cause.LOST, message=message)
@@ -80,20 +96,25 @@ class Watch:
             elif seen.event is not None and seen.outcome is not None:
                 states.end(self._ctx, chunk.attempt_id, seen.event, seen.outcome)
             if seen.progress is not None and seen.event in (None, ChunkEvent.START):
-                states.progress(
-                    self._ctx, chunk.attempt_id, seen.progress.progress, seen.progress.frames_done
-                )
+                self._progress(chunk, seen.progress)
+
+    def _progress(self, chunk: Chunk, told: HpcTask) -> None:
+        frames = FrameSet.parse(told.frames) if told.frames else None
+        states.progress(self._ctx, chunk.attempt_id, told.progress, told.frames_done, frames)
 
     def _stop_forgotten(self, machine: Machine, status: HpcStatus) -> None:
         """A machine that was away while its task was cancelled, or given to another, renders on."""
-        task = status.task
-        if task is None or not task.is_running:
-            return
+        told = [task for task in (status.task, *status.tasks) if task is not None]
+        for task in {task.attempt_id: task for task in told}.values():
+            if task.is_running or task.is_waiting:
+                self._stop_if_forgotten(machine, task)
+
+    def _stop_if_forgotten(self, machine: Machine, task: HpcTask) -> None:
         with self._ctx.database.reading():
             chunk = (
-                tasks.latest_chunk(task.task_id, machine.machine_id)
+                chunks.latest(task.task_id, machine.machine_id)
                 if task.attempt_id is None
-                else tasks.chunk(task.attempt_id)
+                else chunks.get(task.attempt_id)
             )
         if chunk is not None and chunk.state not in ACTIVE_CHUNK and is_about(task, chunk):
             reason = chunk.message or "The attempt is over."
@@ -114,4 +135,4 @@ class Watch:
 
     def _chunks(self, machine: Machine) -> list[Chunk]:
         with self._ctx.database.reading():
-            return tasks.active_chunks(machine_id=machine.machine_id)
+            return chunks.active(machine_id=machine.machine_id)

@@ -1,0 +1,234 @@
+"""Reads and writes of chunks (attempts) and of what each machine did with each task.
+
+Every function runs inside the caller's `Database.reading` or `Database.transact`; see `tasks`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import peewee
+
+from renderonline.api.db import rows, tables
+from renderonline.api.db.connection import is_mysql
+from renderonline.api.domain import model
+from renderonline.api.domain.transitions import ACTIVE_CHUNK
+from renderonline.wire import Cause, ChunkState
+
+_ACTIVE = [state.value for state in ACTIVE_CHUNK]
+_ENDED_BY_ITSELF = [ChunkState.SUCCEEDED.value, ChunkState.FAILED.value]
+
+
+def add(
+    task_id: int,
+    machine_id: int,
+    frames: str | None,
+    key_hash: str,
+    now: datetime,
+    *,
+    copy_of: int | None = None,
+    after: int | None = None,
+) -> int:
+    """A chunk, assigned; its attempt id."""
+    return int(
+        tables.Chunk.insert(
+            task_id=task_id,
+            machine_id=machine_id,
+            state=ChunkState.ASSIGNED.value,
+            frames=frames,
+            key_hash=key_hash,
+            assigned_at=now,
+            copy_of=copy_of,
+            after=after,
+        ).execute()
+    )
+
+
+def get(attempt_id: int) -> model.Chunk | None:
+    row = tables.Chunk.get_or_none(tables.Chunk.attempt_id == attempt_id)
+    return None if row is None else rows.chunk(row)
+
+
+def latest(task_id: int, machine_id: int | None = None) -> model.Chunk | None:
+    """The task's last attempt, on this machine or on any."""
+    query = tables.Chunk.select().where(tables.Chunk.task_id == task_id)
+    if machine_id is not None:
+        query = query.where(tables.Chunk.machine_id == machine_id)
+    row = query.order_by(tables.Chunk.attempt_id.desc()).first()
+    return None if row is None else rows.chunk(row)
+
+
+def of_task(task_id: int, limit: int | None = None) -> list[model.Chunk]:
+    """The task's chunks, oldest first; with a limit the newest so many of them."""
+    query = (
+        tables.Chunk.select()
+        .where(tables.Chunk.task_id == task_id)
+        .order_by(tables.Chunk.attempt_id.desc())
+    )
+    found = query.limit(limit) if limit is not None else query
+    return [rows.chunk(row) for row in found][::-1]
+
+
+def active(*, task_id: int | None = None, machine_id: int | None = None) -> list[model.Chunk]:
+    """Chunks that a machine is, or may be, working on; oldest first."""
+    query = tables.Chunk.select().where(tables.Chunk.state.in_(_ACTIVE))
+    if task_id is not None:
+        query = query.where(tables.Chunk.task_id == task_id)
+    if machine_id is not None:
+        query = query.where(tables.Chunk.machine_id == machine_id)
+    return [rows.chunk(row) for row in query.order_by(tables.Chunk.attempt_id)]
+
+
+def active_of(task_ids: Sequence[int]) -> dict[int, list[model.Chunk]]:
+    """The active chunks of each of these tasks."""
+    found: dict[int, list[model.Chunk]] = {task_id: [] for task_id in task_ids}
+    query = tables.Chunk.select().where(
+        tables.Chunk.task_id.in_(list(task_ids)), tables.Chunk.state.in_(_ACTIVE)
+    )
+    for row in query.order_by(tables.Chunk.attempt_id) if task_ids else ():
+        found[row.task_id].append(rows.chunk(row))
+    return found
+
+
+def set_(attempt_id: int, was: ChunkState, **columns: Any) -> bool:
+    """Write `columns` if the chunk's state is still `was`; whether it was."""
+    changed = (
+        tables.Chunk.update(**columns)
+        .where(tables.Chunk.attempt_id == attempt_id, tables.Chunk.state == was.value)
+        .execute()
+    )
+    return bool(changed)
+
+
+def set_sequence(attempt_id: int, sequence: int) -> None:
+    """The last report of the attempt that was taken, whatever its state is by now."""
+    tables.Chunk.update(sequence=sequence).where(tables.Chunk.attempt_id == attempt_id).execute()
+
+
+def forget_refusals(task_id: int, machine_id: int, but: int) -> None:
+    """Drop earlier attempts that this machine refused; one row tells the story as well as ten."""
+    tables.Chunk.delete().where(
+        tables.Chunk.task_id == task_id,
+        tables.Chunk.machine_id == machine_id,
+        tables.Chunk.state == ChunkState.INTERRUPTED.value,
+        tables.Chunk.started_at.is_null(),
+        tables.Chunk.attempt_id != but,
+    ).execute()
+
+
+def machines_with(engine_id: int) -> set[int]:
+    """The machines that have chunks of this engine; its row stays locked until the commit.
+
+    Two claims that look at a limit on licences wait for each other there.
+    """
+    row = tables.Engine.select(tables.Engine.engine_id).where(tables.Engine.engine_id == engine_id)
+    list(row.for_update() if is_mysql() else row)
+    query: Any = (
+        tables.Chunk.select(tables.Chunk.machine_id)
+        .join(tables.Task, on=(tables.Task.task_id == tables.Chunk.task_id))
+        .join(tables.Render, on=(tables.Render.render_id == tables.Task.render_id))
+        .where(tables.Chunk.state.in_(_ACTIVE), tables.Render.engine_id == engine_id)
+        .tuples()
+    )
+    return {machine_id for (machine_id,) in query}
+
+
+def engine_limits() -> dict[str, int]:
+    """How many machines may have an engine at once, by lower-case name; only those limited."""
+    query = tables.Engine.select().where(tables.Engine.machine_limit.is_null(False))
+    return {row.name.lower(): int(row.machine_limit) for row in query}
+
+
+def failures(task_id: int, since: int) -> list[model.Failure]:
+    """The task's failed attempts after the attempt `since`, oldest first."""
+    chunk = tables.Chunk
+    query: Any = (
+        chunk.select(chunk.machine_id, chunk.cause, chunk.culprit)
+        .where(
+            chunk.task_id == task_id,
+            chunk.state == ChunkState.FAILED.value,
+            chunk.attempt_id > since,
+        )
+        .order_by(chunk.ended_at, chunk.attempt_id)
+        .tuples()
+    )
+    return [model.Failure(machine, Cause(cause), frame) for machine, cause, frame in query]
+
+
+def latest_ends(machine_id: int, since: int, limit: int) -> list[tuple[int, Cause | None]]:
+    """The machine's last attempts that ended by themselves, newest first: their task, and the
+    cause of those that failed."""
+    chunk = tables.Chunk
+    query: Any = (
+        chunk.select(chunk.task_id, chunk.cause, chunk.state)
+        .where(
+            chunk.machine_id == machine_id,
+            chunk.attempt_id > since,
+            chunk.state.in_(_ENDED_BY_ITSELF),
+        )
+        .order_by(chunk.attempt_id.desc())
+        .limit(limit)
+        .tuples()
+    )
+    failed = ChunkState.FAILED.value
+    return [(task, Cause(cause) if state == failed else None) for task, cause, state in query]
+
+
+def last_attempt_id() -> int:
+    """The highest attempt id there is; 0 if there is none."""
+    return int(tables.Chunk.select(peewee.fn.MAX(tables.Chunk.attempt_id)).scalar() or 0)
+
+
+# --------------------------------------------------------------------------- records
+
+
+def records(task_id: int) -> dict[int, model.Record]:
+    """What each machine did with the task, by machine."""
+    query = tables.Record.select().where(tables.Record.task_id == task_id)
+    return {row.machine_id: rows.record(row) for row in query}
+
+
+def record(task_id: int, machine_id: int) -> model.Record:
+    row = tables.Record.get_or_none(
+        tables.Record.task_id == task_id, tables.Record.machine_id == machine_id
+    )
+    return model.Record() if row is None else rows.record(row)
+
+
+def set_record(task_id: int, machine_id: int, **columns: Any) -> None:
+    """Write `columns`, into a new row if there is none."""
+    changed = (
+        tables.Record.update(**columns)
+        .where(tables.Record.task_id == task_id, tables.Record.machine_id == machine_id)
+        .execute()
+    )
+    if not changed:
+        tables.Record.insert(task_id=task_id, machine_id=machine_id, **columns).execute()
+
+
+def forgive(*, task_id: int | None = None, machine_id: int | None = None) -> None:
+    """Forget the failures of this task, or of this machine: all may try again at once."""
+    query = tables.Record.update(failures=0, not_before=None, is_avoided=False, memory_bytes=None)
+    if task_id is not None:
+        query = query.where(tables.Record.task_id == task_id)
+    if machine_id is not None:
+        query = query.where(tables.Record.machine_id == machine_id)
+    query.execute()
+
+
+def recent_use(since: datetime) -> dict[int, float]:
+    """The seconds of machines that each user has used since then."""
+    chunk = tables.Chunk
+    query: Any = (
+        chunk.select(tables.Task.user_id, chunk.started_at, chunk.ended_at)
+        .join(tables.Task, on=(tables.Task.task_id == chunk.task_id))
+        .where(chunk.ended_at > since)
+        .tuples()
+    )
+    used: dict[int, float] = {}
+    for user_id, began, ended in query:
+        if began is not None:
+            used[user_id] = used.get(user_id, 0.0) + (ended - began).total_seconds()
+    return used

@@ -1,0 +1,226 @@
+"""The queue as the planner sees it: kept up to date by events, compared with the database now and then.
+
+In memory, one per api process. It is only ever used to plan: a claim looks at the database again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping, Set
+from datetime import datetime, timedelta
+
+from renderonline.api.db import chunks, tasks
+from renderonline.api.db.connection import Database
+from renderonline.api.domain import model, workload
+from renderonline.api.domain.planner import Queue
+from renderonline.api.domain.transitions import QUEUED_TASK
+from renderonline.api.services.fleet import Fleet
+from renderonline.lifecycle import Clock
+from renderonline.wire import TaskState
+
+HALF_LIFE_S = 1800.0
+"""What a user used so long ago counts half: a night's work is forgotten by morning, a coffee break
+is not."""
+
+COMPARE_S = 2.0
+"""How often all versions are compared with the database's, for what other processes did."""
+
+COMPARE_SHARE = 0.02
+"""The most of the time that comparing may take; with a huge queue it is done less often."""
+
+
+class Board:
+    """All methods but `plan`'s `sync` may be called from any thread; `sync` on one at a time."""
+
+    def __init__(self, database: Database, fleet: Fleet, clock: Clock) -> None:
+        self._database = database
+        self._fleet = fleet
+        self._clock = clock
+        self.queue = Queue()
+        self.engine_limits: dict[str, int] = {}
+        self._versions: dict[int, int] = {}
+        self._blocked: dict[int, frozenset[int]] = {}  # task → the tasks that it waits for
+        self._refused: dict[tuple[int, int], datetime] = {}
+        self._dirty: set[int] = set()
+        self._lock = threading.Lock()
+        self._compare_at = 0.0
+        self._used: dict[int, tuple[float, float]] | None = None  # user → seconds, as of when
+        # attempt → how many frames it owed when it was read last, and since when
+        self._owed: dict[int, tuple[int, datetime | None]] = {}
+
+    def changed(self, task_id: int) -> None:
+        """This task is not what it was; it is read again before the next plan."""
+        with self._lock:
+            self._dirty.add(task_id)
+
+    def refused(self, task_id: int, machine_id: int, until: datetime) -> None:
+        """The machine has just refused this task, and is not offered it before `until`."""
+        with self._lock:
+            self._refused[task_id, machine_id] = until
+            self._dirty.add(task_id)
+
+    def used(self, user_id: int, seconds: float) -> None:
+        """A user has used a machine for so long."""
+        now = self._clock.monotonic()
+        with self._lock:
+            if self._used is not None:
+                before = self._used.get(user_id, (0.0, now))
+                self._used[user_id] = (_decayed(before, now) + seconds, now)
+
+    def usage(self) -> Mapping[int, float]:
+        """What each user used lately, in machines: one machine all the time is 1."""
+        now = self._clock.monotonic()
+        with self._lock:
+            used = dict(self._used or {})
+        return {user: _decayed(entry, now) / HALF_LIFE_S for user, entry in used.items()}
+
+    def sync(self) -> None:
+        """Bring the queue up to date. One thread at a time. Raises DatabaseError."""
+        if self._used is None:
+            self._recall()
+        began = self._clock.monotonic()
+        if began >= self._compare_at:
+            self._compare()
+            took = self._clock.monotonic() - began
+            self._compare_at = began + max(COMPARE_S, took / COMPARE_SHARE)
+        with self._lock:
+            dirty, self._dirty = self._dirty, set()
+        if not dirty:
+            return
+        try:
+            with self._database.reading():
+                for task_id in sorted(dirty):
+                    self._read(task_id)
+        except BaseException:
+            with self._lock:
+                self._dirty |= dirty
+            raise
+
+    def _recall(self) -> None:
+        """What was used before this process began."""
+        with self._database.reading():
+            found = chunks.recent_use(self._clock.now() - timedelta(seconds=2 * HALF_LIFE_S))
+        now = self._clock.monotonic()
+        with self._lock:
+            self._used = {user: (seconds, now) for user, seconds in found.items()}
+
+    def _compare(self) -> None:
+        with self._database.reading():
+            versions = tasks.versions()
+            self.engine_limits = chunks.engine_limits()
+        with self._lock:
+            gone = set(self._versions) - set(versions)
+            self._dirty |= gone
+            self._dirty |= {n for n, v in versions.items() if self._versions.get(n) != v}
+            now = self._clock.now()
+            self._refused = {pair: end for pair, end in self._refused.items() if end > now}
+
+    def _read(self, task_id: int) -> None:
+        job = tasks.job(task_id)
+        place = tasks.place_in_queue(task_id) if job else None
+        if job is None or place is None or job.task.state not in QUEUED_TASK:
+            self._forget(task_id)
+            return
+        task = job.task
+        self._versions[task_id] = task.version
+        if task.state is TaskState.PAUSED:
+            self.queue.drop(task_id)
+            return
+        order, weight = place
+        active = chunks.active(task_id=task_id)
+        self._forget_attempts(task_id, {chunk.attempt_id for chunk in active})
+        chunk_frames = job.engine.chunk_frames if task.chunk_frames is None else task.chunk_frames
+        records = chunks.records(task_id)
+        self.queue.put(
+            workload.Waiting(
+                task_id=task_id,
+                user_id=task.user_id,
+                weight=weight,
+                order=order,
+                priority=task.priority,
+                engine=job.engine.name.lower(),
+                version=task.engine_version or job.engine.version,
+                tags=task.tags,
+                todo=task.todo,
+                active=tuple(self._active(chunk, active) for chunk in active),
+                chunk_frames=chunk_frames,
+                machine_limit=task.machine_limit,
+                start_at=task.start_at,
+                is_blocked=self._is_blocked(task),
+                preview=task.preview,
+                min_memory_bytes=max((r.memory_bytes or 0 for r in records.values()), default=0)
+                or None,
+                records=self._records(task_id, records),
+                memory_bytes=max((r.peak_bytes or 0 for r in records.values()), default=0) or None,
+            )
+        )
+
+    def _forget_attempts(self, task_id: int, but: Set[int] = frozenset()) -> None:
+        known = self.queue.get(task_id)
+        for chunk in known.active if known else ():
+            if chunk.attempt_id not in but:
+                self._owed.pop(chunk.attempt_id, None)
+
+    def _forget(self, task_id: int) -> None:
+        self._forget_attempts(task_id)
+        self.queue.drop(task_id)
+        self._versions.pop(task_id, None)
+        self._blocked.pop(task_id, None)
+        with self._lock:
+            self._dirty |= {task for task, others in self._blocked.items() if task_id in others}
+
+    def _is_blocked(self, task: model.Task) -> bool:
+        """Whether a task that it comes after has not succeeded. A deleted one holds up nobody."""
+        states = tasks.states_of(task.after_tasks)
+        waits_for = frozenset(n for n, state in states.items() if state is not TaskState.SUCCEEDED)
+        self._blocked[task.task_id] = waits_for
+        return bool(waits_for)
+
+    def _active(self, chunk: model.Chunk, all_of_task: list[model.Chunk]) -> workload.ActiveChunk:
+        owed = chunk.frame_set - chunk.done
+        before = self._owed.get(chunk.attempt_id)
+        if before is None or before[0] != len(owed):
+            since = chunk.started_at if before is None else self._clock.now()
+            self._owed[chunk.attempt_id] = before = (len(owed), since)
+        return workload.ActiveChunk(
+            attempt_id=chunk.attempt_id,
+            machine_id=chunk.machine_id,
+            frames=owed,
+            started_at=chunk.started_at,
+            is_copied=chunk.copy_of is not None
+            or any(other.copy_of == chunk.attempt_id for other in all_of_task),
+            frame_since=before[1] or chunk.started_at,
+        )
+
+    def _records(
+        self, task_id: int, records: Mapping[int, model.Record]
+    ) -> dict[int, workload.Record]:
+        with self._lock:
+            refused = {m: end for (task, m), end in self._refused.items() if task == task_id}
+        return {
+            machine_id: self._record(task_id, machine_id, records.get(machine_id), refused)
+            for machine_id in {*records, *refused}
+        }
+
+    def _record(
+        self,
+        task_id: int,
+        machine_id: int,
+        record: model.Record | None,
+        refused: Mapping[int, datetime],
+    ) -> workload.Record:
+        known = record or model.Record()
+        moments = [m for m in (known.not_before, refused.get(machine_id)) if m is not None]
+        return workload.Record(
+            not_before=max(moments, default=None),
+            avoid=known.is_avoided,
+            frame_s=known.frame_s,
+            startup_s=known.startup_s,
+            is_warm=known.is_warm and self._fleet.last_task(machine_id) == task_id,
+            frames_done=known.frames,
+        )
+
+
+def _decayed(entry: tuple[float, float], now: float) -> float:
+    seconds, as_of = entry
+    return float(seconds * 0.5 ** (max(now - as_of, 0.0) / HALF_LIFE_S))

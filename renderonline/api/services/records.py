@@ -1,0 +1,94 @@
+"""What is remembered of attempts that ended: each machine's pace and its failures, per task.
+
+Inside the transaction that ends the attempt; see `states`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from renderonline.api.db import catalog, chunks
+from renderonline.api.db.connection import Transaction
+from renderonline.api.domain import failures
+from renderonline.api.domain.failures import Judgement
+from renderonline.api.domain.model import Chunk, Job, MachineState, Outcome, Task
+from renderonline.api.domain.transitions import ChunkEvent
+from renderonline.api.services.context import Context
+from renderonline.wire import Cause, Reason
+
+log = logging.getLogger(__name__)
+
+
+def note(
+    ctx: Context, tx: Transaction, task: Task, chunk: Chunk, event: ChunkEvent, outcome: Outcome
+) -> None:
+    """Remember how this went. `chunk.done` is final."""
+    before = chunks.record(task.task_id, chunk.machine_id)
+    columns: dict[str, Any] = {"is_warm": outcome.is_warm}
+    rendered = len(chunk.done) if task.is_split else max(chunk.frames_done, int(outcome.is_success))
+    render_s = _render_s(ctx, chunk, outcome)
+    if rendered and render_s is not None:
+        columns |= {"frames": before.frames + rendered, "render_s": before.render_s + render_s}
+    if outcome.memory_bytes is not None:
+        columns["peak_bytes"] = max(outcome.memory_bytes, before.peak_bytes or 0)
+    if outcome.startup_s is not None and not before.is_warm:
+        columns["startup_s"] = outcome.startup_s
+    if event is ChunkEvent.SUCCEED:
+        columns |= {"failures": 0, "not_before": None, "is_avoided": False}
+    elif event is ChunkEvent.FAIL:
+        columns |= _failed(ctx, chunk, outcome, before.failures + 1)
+    chunks.set_record(task.task_id, chunk.machine_id, **columns)
+    if chunk.started_at is not None:
+        used_s = (ctx.clock.now() - chunk.started_at).total_seconds()
+        tx.after_commit(lambda: ctx.used(task.user_id, used_s))
+    if event is ChunkEvent.FAIL:
+        _bench(ctx, task, chunk)
+
+
+def judge(ctx: Context, job: Job, event: ChunkEvent) -> Judgement:
+    """What the end of an attempt that has just been written means for its task."""
+    if event is not ChunkEvent.FAIL:
+        return failures.FORGIVEN
+    task = job.task
+    return failures.judge(
+        chunks.failures(task.task_id, task.forgiven),
+        able=ctx.fleet.able(job),
+        tries=ctx.settings.retries + 1,
+        has_done=bool(task.done.runs),
+        given_up=len(task.failed),
+    )
+
+
+def _render_s(ctx: Context, chunk: Chunk, outcome: Outcome) -> float | None:
+    """Seconds of rendering; where the machine does not tell, all of the attempt's."""
+    if outcome.render_s is not None:
+        return outcome.render_s
+    if chunk.started_at is None:
+        return None
+    return max((ctx.clock.now() - chunk.started_at).total_seconds(), 0.0)
+
+
+def _failed(ctx: Context, chunk: Chunk, outcome: Outcome, in_a_row: int) -> dict[str, Any]:
+    columns: dict[str, Any] = {
+        "failures": in_a_row,
+        "not_before": ctx.clock.now() + failures.back_off(in_a_row),
+        "is_avoided": failures.is_avoided(outcome.cause, in_a_row),
+    }
+    if outcome.reason is Reason.OUT_OF_MEMORY:
+        columns["memory_bytes"] = ctx.fleet.memory_bytes(chunk.machine_id)
+    return columns
+
+
+def _bench(ctx: Context, task: Task, chunk: Chunk) -> None:
+    """Take a machine that fails everything out of the farm, as long as another one is left."""
+    machine = catalog.machine(chunk.machine_id)
+    if machine is None or machine.state is not MachineState.ENABLED:
+        return
+    latest = chunks.latest_ends(machine.machine_id, machine.forgiven, failures.BENCH_AFTER)
+    blamed = [(task_id, cause in (Cause.MACHINE, Cause.TIMEOUT)) for task_id, cause in latest]
+    if not failures.is_benched(blamed) or not ctx.fleet.has_other(machine.machine_id):
+        return
+    reason = f"It failed {len(blamed)} attempts in a row, the last of task {task.task_id}."
+    log.warning("machine %d is benched: %s", machine.machine_id, reason)
+    catalog.set_machine_state(machine.machine_id, MachineState.BENCHED, reason)
