@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import shlex
 import subprocess
 import sys
@@ -85,11 +86,21 @@ def log_file(folder: Path, now: datetime, task_id: int, attempt_id: int | None) 
 
 def delete_oldest(folder: Path, keep: int = KEEP_LOGS) -> None:
     """Delete all logs in `folder` but the newest `keep`. What cannot be deleted stays."""
-    for file in sorted(folder.glob("*-task-*.log"))[:-keep]:
+    for file in _logs(folder)[:-keep]:
         try:
             file.unlink(missing_ok=True)
         except OSError as error:
             log.warning("The old log %s cannot be deleted: %s", file, error.strerror or error)
+
+
+def _logs(folder: Path) -> list[Path]:
+    """Sorted by age. Looks at names only: this happens before each start."""
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in entries]
+    except OSError:
+        return []
+    return [folder / name for name in sorted(names) if "-task-" in name and name.endswith(".log")]
 
 
 def pasteable(command: Sequence[str], working_dir: Path) -> str:

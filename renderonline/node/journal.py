@@ -112,9 +112,16 @@ class Journal:
 
 def _replace(file: Path, content: bytes) -> None:
     """Write a file that only its owner can read, whole or not at all. Raises OSError."""
-    paths.private_dir(file.parent)
     part = file.with_suffix(".part")
-    descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with open(descriptor, "wb") as stream:
+    try:
+        descriptor = _create(part)
+    except FileNotFoundError:
+        paths.private_dir(file.parent)
+        descriptor = _create(part)
+    with open(descriptor, "wb", buffering=0) as stream:
         stream.write(content)
     part.replace(file)
+
+
+def _create(file: Path) -> int:
+    return os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
