@@ -275,6 +275,99 @@ class TasksResponse(Message):
     next: int | None = None  # pass as `after` for the next page
 
 
+class FrameState(StrEnum):
+    """Where one frame of a task is."""
+
+    QUEUED = "queued"  # nobody works on it
+    RUNNING = "running"  # a machine has it, at work on it or on one before it
+    DONE = "done"
+    FAILED = "failed"  # given up
+    CANCELLED = "cancelled"  # its task was taken out of the queue before it was rendered
+
+
+class Frame(Message):
+    """One frame of a task, with the attempt that has it or had it last."""
+
+    frame: int
+    state: FrameState
+    machine_id: int | None = None
+    seconds: float | None = None  # done: the mean of what was rendered with it
+    attempts: int = 0  # how many attempts it was part of
+
+
+class FramesResponse(Message):
+    frames: list[Frame]
+    next: int | None = None  # pass as `from` for the next page
+
+
+class PauseRequest(Message):
+    now: bool = False  # do not wait for the frames that machines are at
+
+
+class RequeueRequest(Message):
+    frames: str = "failed"  # or "all", or a range
+
+
+class TaskChange(Message):
+    """What is to be different about a task. A field that is not there stays; null is the default."""
+
+    priority: int | msgspec.UnsetType | None = msgspec.UNSET
+    frames: str | msgspec.UnsetType = msgspec.UNSET
+    chunk_frames: int | msgspec.UnsetType | None = msgspec.UNSET
+    machine_limit: int | msgspec.UnsetType | None = msgspec.UNSET
+    tags: list[str] | msgspec.UnsetType = msgspec.UNSET
+    after: list[int] | msgspec.UnsetType = msgspec.UNSET
+    start_at: str | msgspec.UnsetType | None = msgspec.UNSET
+    notes: str | msgspec.UnsetType | None = msgspec.UNSET
+    limits: Limits | msgspec.UnsetType | None = msgspec.UNSET
+
+
+class MachineEngine(Message):
+    """An engine that a machine has, and may be used for."""
+
+    engine_id: str
+    version: str | None = None  # None where it cannot be told
+
+
+class MachineWork(Message):
+    """What a machine works on, or will next."""
+
+    task_id: int
+    attempt_id: int
+    state: ChunkState
+    frames: str | None = None
+
+
+class Machine(Message):
+    machine_id: int
+    name: str
+    address: str | None  # host:port; only for admins
+    state: str  # enabled, draining, disabled, benched; or unreachable, of one that is enabled
+    reason: str | None  # why it gets no work
+    is_busy: bool
+    work: list[MachineWork]  # what the caller may see of it
+    engines: list[MachineEngine]
+    tags: list[str]
+    only_engines: list[str]  # empty: all that it has
+    platform: str | None = None  # "linux", "win32", "darwin"
+    cores: int | None = None
+    memory_bytes: int | None = None
+    memory_free_bytes: int | None = None
+    load: float | None = None  # runnable processes per core
+
+
+class MachinesResponse(Message):
+    machines: list[Machine]
+
+
+class MachineChange(Message):
+    """What is to be different about a machine. A field that is not there stays."""
+
+    name: str | msgspec.UnsetType = msgspec.UNSET
+    tags: list[str] | msgspec.UnsetType = msgspec.UNSET
+    only_engines: list[str] | msgspec.UnsetType = msgspec.UNSET
+
+
 class HealthResponse(Message):
     name: str
     version: str
