@@ -11,6 +11,7 @@ CREATE TABLE IF NOT EXISTS `subscriptions` (
   `subscription_id` int unsigned NOT NULL AUTO_INCREMENT,
   `name` varchar(50) NOT NULL,
   `queue_limit` int unsigned NOT NULL,
+  `weight` double NOT NULL DEFAULT 1,
   PRIMARY KEY (`subscription_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
@@ -35,6 +36,10 @@ CREATE TABLE IF NOT EXISTS `engines` (
   `render_argument` text NOT NULL,
   `adapter` varchar(16) NOT NULL DEFAULT '',
   `file_pattern` varchar(255) DEFAULT NULL,
+  `chunk_frames` int unsigned DEFAULT NULL,
+  `machine_limit` int unsigned DEFAULT NULL,
+  `version` varchar(16) DEFAULT NULL,
+  `limits` text DEFAULT NULL,
   PRIMARY KEY (`engine_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
@@ -50,6 +55,12 @@ CREATE TABLE IF NOT EXISTS `machines` (
   `machine_id` int unsigned NOT NULL AUTO_INCREMENT,
   `ip_address` varchar(45) NOT NULL,
   `port` int unsigned NOT NULL,
+  `name` varchar(100) NOT NULL DEFAULT '',
+  `state` varchar(16) NOT NULL DEFAULT 'enabled',
+  `reason` text DEFAULT NULL,
+  `tags` varchar(255) NOT NULL DEFAULT '',
+  `only_engines` varchar(255) NOT NULL DEFAULT '',
+  `forgiven` bigint unsigned NOT NULL DEFAULT 0,
   PRIMARY KEY (`machine_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
@@ -78,7 +89,25 @@ CREATE TABLE IF NOT EXISTS `tasks` (
   `frames` text DEFAULT NULL,
   `cause` varchar(16) DEFAULT NULL,
   `message` text DEFAULT NULL,
-  PRIMARY KEY (`task_id`)
+  `todo` text DEFAULT NULL,
+  `done` text DEFAULT NULL,
+  `failed` text DEFAULT NULL,
+  `preview` text DEFAULT NULL,
+  `command` text DEFAULT NULL,
+  `priority` int unsigned NOT NULL DEFAULT 50,
+  `chunk_frames` int unsigned DEFAULT NULL,
+  `machine_limit` int unsigned DEFAULT NULL,
+  `engine_version` varchar(16) DEFAULT NULL,
+  `tags` varchar(255) NOT NULL DEFAULT '',
+  `notes` text DEFAULT NULL,
+  `after_tasks` varchar(255) NOT NULL DEFAULT '',
+  `start_at` datetime(6) DEFAULT NULL,
+  `limits` text DEFAULT NULL,
+  `forgiven` bigint unsigned NOT NULL DEFAULT 0,
+  `parent_id` bigint unsigned DEFAULT NULL,
+  `variant` varchar(50) DEFAULT NULL,
+  PRIMARY KEY (`task_id`),
+  KEY `tasks_parent_id` (`parent_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
 CREATE TABLE IF NOT EXISTS `queue` (
@@ -87,7 +116,6 @@ CREATE TABLE IF NOT EXISTS `queue` (
   PRIMARY KEY (`queue_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
--- A token of ours. The token itself is shown once and kept nowhere.
 CREATE TABLE IF NOT EXISTS `tokens` (
   `token_id` int unsigned NOT NULL AUTO_INCREMENT,
   `user_id` int unsigned NOT NULL,
@@ -100,7 +128,6 @@ CREATE TABLE IF NOT EXISTS `tokens` (
   CONSTRAINT `tokens_ibfk_1` FOREIGN KEY (`user_id`) REFERENCES `users` (`user_id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
--- A frame range on one machine, with its attempt; made when it is claimed.
 CREATE TABLE IF NOT EXISTS `chunks` (
   `attempt_id` bigint unsigned NOT NULL AUTO_INCREMENT,
   `task_id` bigint unsigned NOT NULL,
@@ -117,13 +144,36 @@ CREATE TABLE IF NOT EXISTS `chunks` (
   `exit_code` int DEFAULT NULL,
   `cause` varchar(16) DEFAULT NULL,
   `message` text DEFAULT NULL,
+  `done` text DEFAULT NULL,
+  `reason` varchar(16) DEFAULT NULL,
+  `culprit` int DEFAULT NULL,
+  `copy_of` bigint unsigned DEFAULT NULL,
+  `after` bigint unsigned DEFAULT NULL,
+  `memory_bytes` bigint DEFAULT NULL,
   PRIMARY KEY (`attempt_id`),
   KEY `chunks_task_id` (`task_id`),
   KEY `chunks_state` (`state`),
+  KEY `chunks_machine_id_state` (`machine_id`,`state`),
+  KEY `chunks_task_id_state` (`task_id`,`state`),
   CONSTRAINT `chunks_ibfk_1` FOREIGN KEY (`task_id`) REFERENCES `tasks` (`task_id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
--- A sentence about a task that its owner should read.
+CREATE TABLE IF NOT EXISTS `records` (
+  `task_id` bigint unsigned NOT NULL,
+  `machine_id` int unsigned NOT NULL,
+  `frames` int unsigned NOT NULL,
+  `render_s` double NOT NULL,
+  `startup_s` double DEFAULT NULL,
+  `is_warm` tinyint(1) NOT NULL,
+  `failures` int unsigned NOT NULL,
+  `not_before` datetime(6) DEFAULT NULL,
+  `is_avoided` tinyint(1) NOT NULL,
+  `memory_bytes` bigint DEFAULT NULL,
+  `peak_bytes` bigint DEFAULT NULL,
+  PRIMARY KEY (`task_id`,`machine_id`),
+  CONSTRAINT `records_ibfk_1` FOREIGN KEY (`task_id`) REFERENCES `tasks` (`task_id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
+
 CREATE TABLE IF NOT EXISTS `task_warnings` (
   `warning_id` bigint unsigned NOT NULL AUTO_INCREMENT,
   `task_id` bigint unsigned NOT NULL,
@@ -134,7 +184,6 @@ CREATE TABLE IF NOT EXISTS `task_warnings` (
   CONSTRAINT `task_warnings_ibfk_1` FOREIGN KEY (`task_id`) REFERENCES `tasks` (`task_id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
--- One row: the version that the data was last brought to.
 CREATE TABLE IF NOT EXISTS `schema_version` (
   `version` int unsigned NOT NULL,
   PRIMARY KEY (`version`)

@@ -23,6 +23,7 @@ from support.multipart import Body
 from support.processes import DEADLINE_S, Service, end_all, write_config
 
 from renderonline.api.app import open_database
+from renderonline.api.db import catalog
 from renderonline.api.db.connection import Database
 from renderonline.api.services import admin
 from renderonline.config import ApiSettings, parse
@@ -169,17 +170,19 @@ class House:
 
 
 def fill(database: Database) -> dict[str, Person]:
-    """An engine for `.any`, its argument type, and people: artist, other, admin."""
-    admin.add(
-        database,
-        "engine",
-        {
-            "name": "any",
-            "extension": ".any",
-            "render_argument": TEMPLATE,
-            "adapter": "generic",
-        },
-    )
+    """An engine for `.any`, its argument type, and people: artist, other, admin.
+
+    Its tasks are one piece each, though it has a frame range.
+    """
+    engine = {
+        "name": "any",
+        "extension": ".any",
+        "render_argument": TEMPLATE,
+        "adapter": "generic",
+    }
+    number = admin.add(database, "engine", engine)["engine_id"]
+    in_one_piece = {"chunk_frames": 0}
+    database.transact(lambda _tx: catalog.update_row("engine", number, in_one_piece))
     admin.add(
         database, "argtype", {"argtype_id": "note", "regex": "[^;]{0,40}", "default_value": "none"}
     )

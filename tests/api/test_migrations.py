@@ -255,8 +255,14 @@ def test_originals_inserts_still_work_in_its_own_database(adopted: Database) -> 
     check_originals_inserts(adopted)
 
 
+ENGINE_256 = (
+    "INSERT INTO engines (engine_id, name, extension, download_path, render_argument)"
+    " VALUES (256, 'e', '.e', '', 'e')"
+)
+
+
 def test_ids_grow_beyond_the_originals_bytes(adopted: Database) -> None:
-    execute(adopted, "INSERT INTO engines VALUES (256, 'e', '.e', '', 'e', '', NULL)")
+    execute(adopted, ENGINE_256)
     execute(adopted, "UPDATE renders SET engine_id = 256 WHERE render_id = 5")
     execute(adopted, "UPDATE tasks SET machine_id = 70000, user_id = 70000 WHERE task_id = 120")
     with adopted.reading():
