@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -166,3 +167,206 @@ def test_who_may_have_a_task(
     wants: dict[str, object], machine: dict[str, object], may: bool
 ) -> None:
     assert bool(decide([task(1, **wants)], [seat(1, **machine)])) is may
+
+
+def test_start_time_that_has_come_counts_without_anybody_saying_so() -> None:
+    queue = Queue([task(1, start_at=SOON)])
+    everyone = Roster(seats(1))
+    assert queue.next_start() is None or queue.next_start() == SOON
+    assert plan(queue, seats(1), NOW, everyone=everyone) == []
+    assert pairs(plan(queue, seats(1), SOON, everyone=everyone)) == [(1, 1)]
+    assert queue.next_start() is None
+
+
+def test_benched_machine_gets_the_task_only_where_no_other_could() -> None:
+    benched = task(1, records={1: Record(avoid=True)})
+    both_benched = task(1, records={1: Record(avoid=True), 2: Record(avoid=True)})
+    backed_off = task(1, records={1: Record(avoid=True), 2: Record(not_before=SOON)})
+    two = seats(2)
+    assert decide([benched], two[:1], everyone=two) == []
+    assert pairs(decide([benched], two)) == [(1, 2)]
+    assert pairs(decide([both_benched], two[:1], everyone=two)) == [(1, 1)]
+    assert decide([backed_off], two[:1], everyone=two) == []
+
+
+def test_machine_that_cannot_have_the_oldest_task_gets_the_next() -> None:
+    tasks = [task(1, records={1: Record(not_before=SOON)}), task(2, user_id=2), task(3, user_id=1)]
+    assert pairs(decide(tasks, seats(1))) == [(2, 1)]
+    assert pairs(decide(tasks[::2], seats(1))) == [(3, 1)]
+
+
+def test_task_that_ran_out_of_memory_goes_to_a_larger_machine_if_there_is_one() -> None:
+    hungry = task(1, min_memory_bytes=8 * GIB)
+    small, large = seat(1, memory_bytes=8 * GIB), seat(2, memory_bytes=16 * GIB)
+    other = seat(3, memory_bytes=64 * GIB, engines={"povray": None})
+    assert pairs(decide([hungry], [small, large])) == [(1, 2)]
+    assert decide([hungry], [small], everyone=[small, large]) == []
+    assert pairs(decide([hungry], [small], everyone=[small, other])) == [(1, 1)]
+
+
+# --------------------------------------------------------------------------- limits
+
+
+def test_licences_are_counted_over_all_tasks_and_over_own_decisions() -> None:
+    tasks = [task(1, active=(at_work(7, "500"),)), task(2), task(3, engine="povray")]
+    both = {"engines": {"blender": None, "povray": None}}
+    free = [seat(i, **both) for i in range(1, 6)]
+    decided = decide(tasks, free, engine_limits={"blender": 3})
+    assert sum(d.task_id in (1, 2) for d in decided) == 2
+    assert sum(d.task_id == 3 for d in decided) == 3
+
+
+def test_machine_limit_of_a_task_holds_within_one_call() -> None:
+    limited = task(1, machine_limit=3, active=(at_work(7, "500"),))
+    assert pairs(decide([limited, task(2)], seats(4))) == [(1, 1), (1, 2), (2, 3), (2, 4)]
+
+
+# --------------------------------------------------------------------------- which machine
+
+
+def test_warm_before_fast_before_first() -> None:
+    known = {
+        2: Record(frame_s=1.0),
+        3: Record(frame_s=9.0, is_warm=True),
+        4: Record(frame_s=0.5),
+        5: Record(frame_s=9.0),
+    }
+    # 1 has no record: it is taken to be as fast as the others are on the average
+    decided = decide([task(1, records=known)], seats(5))
+    assert [d.machine_id for d in decided] == [3, 4, 2, 1, 5]
+
+
+@pytest.mark.parametrize(
+    "weary", [{"load": 1.6}, {"memory_free_bytes": 3 * GIB}, {"load": 9.0, "memory_bytes": 1}]
+)
+def test_machine_with_other_things_to_do_gets_work_last(weary: dict[str, object]) -> None:
+    wanted = task(1, "1-2", memory_bytes=4 * GIB, records={1: Record(is_warm=True, frame_s=1.0)})
+    free = [seat(1, **weary), *(seat(i, load=0.4, memory_free_bytes=4 * GIB) for i in (2, 3))]
+    assert [d.machine_id for d in decide([wanted], free)] == [2, 3]
+    assert [d.machine_id for d in decide([wanted], free[:2])] == [2, 1]
+
+
+# --------------------------------------------------------------------------- which frames
+
+
+@pytest.mark.parametrize(
+    ("wanted", "free", "expected"),
+    [
+        ({"chunk_frames": 4}, 2, [(1, "1-4"), (2, "5-8")]),
+        ({"chunk_frames": 4, "todo": "1-2,9-20"}, 2, [(1, "1-2"), (2, "9-12")]),
+        ({"chunk_frames": 4, "todo": "1-9x2"}, 2, [(1, "1"), (2, "3")]),
+        ({"chunk_frames": 4, "todo": "-3-1"}, 2, [(1, "-3-0"), (2, "1")]),
+        # previews first, each by itself, however large the chunks are
+        (
+            {"chunk_frames": 4, "preview": frames("1,50,100")},
+            4,
+            [(1, "1"), (2, "50"), (3, "100"), (4, "2-5")],
+        ),
+        # automatic: nothing is known, so it is little
+        ({"chunk_frames": None}, 2, [(1, "1-2"), (2, "3-4")]),
+        ({"chunk_frames": None, "todo": "1-9"}, 2, [(1, "1"), (2, "2")]),
+    ],
+)
+def test_frames(wanted: dict[str, object], free: int, expected: list[tuple[int, str]]) -> None:
+    assert chunks(decide([task(1, **wanted)], seats(free))) == expected
+
+
+# --------------------------------------------------------------------------- ahead of time
+
+
+def busy(machine_id: int, free_in_s: float = 0.5) -> Seat:
+    return seat(machine_id, free_in_s=free_in_s, after=100 * machine_id)
+
+
+def test_busy_machine_gets_its_next_chunk_after_the_idle_ones() -> None:
+    task_1 = task(1, "10-20", active=(at_work(1, "5"), at_work(2, "6")))
+    decided = decide([task_1], [busy(1), busy(2, 0.1), seat(3)])
+    assert [(d.machine_id, d.after, str(d.frames)) for d in decided] == [
+        (3, None, "10"),
+        (2, 200, "11"),
+        (1, 100, "12"),
+    ]
+
+
+def test_slow_machine_is_not_handed_what_a_faster_one_will_be_free_for() -> None:
+    records = {1: Record(frame_s=1.0), 2: Record(frame_s=9.0)}
+    last = task(1, "10", active=(at_work(1, "5"), at_work(2, "6")), records=records)
+    assert [d.machine_id for d in decide([last], [busy(1), busy(2, 0.1)])] == [1]
+
+
+def test_one_piece_is_handed_over_ahead_too() -> None:
+    decided = decide([task(1, None)], [busy(1)])
+    assert decided == [Assignment(1, 1, None, after=100)]
+
+
+# --------------------------------------------------------------------------- the last frames
+
+
+def tail(what: str, machine_id: int = 7, **fields: object) -> Waiting:
+    """Nothing waits; one machine has these frames left, of 10 s each, after a start of 1 s."""
+    since = fields.pop("taken_s", 0.0)
+    chunk = at_work(
+        machine_id,
+        what,
+        frame_since=NOW - timedelta(seconds=since),  # type: ignore[arg-type]
+        is_copied=fields.pop("is_copied", False),
+    )
+    values: dict[str, object] = {
+        "active": (chunk,),
+        "records": {machine_id: Record(frame_s=10.0, startup_s=1.0)},
+    }
+    return task(1, "", **(values | fields))
+
+
+@pytest.mark.parametrize(
+    ("left", "expected"),
+    [
+        (tail("1-10"), "6-10"),
+        (tail("1-2"), "2"),
+        (tail("1"), None),  # on its way, and nobody would be faster
+        (tail("1", taken_s=14.0), None),
+        (tail("1", taken_s=16.0), "1"),  # overdue
+        (tail("1-10", is_copied=True), None),
+        (tail("1-10", machine_limit=1), None),
+        (tail("1-10", is_blocked=True), None),
+        (tail("1-10", machine_id=1), None),  # its own
+        # who is faster here takes more of it, who is slower less
+        (tail("1-10", records={7: Record(frame_s=10.0), 1: Record(frame_s=2.5)}), "3-10"),
+        (tail("1-10", records={7: Record(frame_s=10.0), 1: Record(frame_s=40.0)}), "9-10"),
+        (tail("1", records={7: Record(frame_s=10.0), 1: Record(frame_s=2.5)}), "1"),
+        # not worth a start
+        (tail("1-10", records={7: Record(frame_s=0.5, startup_s=3.0)}), None),
+        (tail("1-3", records={7: Record(frame_s=1.0)}), None),
+        # nothing is known
+        (tail("1-9", records={}), "6-9"),
+        (tail("1", records={}), None),
+        # a machine that has failed the task before
+        (tail("1", records={7: Record(avoid=True, frame_s=10.0)}), "1"),
+        (tail("1-10", records={1: Record(not_before=SOON)}), None),
+    ],
+)
+def test_idle_machine_helps_with_the_last_frames(left: Waiting, expected: str | None) -> None:
+    both = [seat(1), seat(7)]
+    decided = decide([left], [seat(1)], everyone=both)
+    assert [str(d.frames) for d in decided] == ([] if expected is None else [expected])
+    assert all(d.copy_of == left.active[0].attempt_id for d in decided)
+
+
+def test_longest_chunk_is_helped_with_first_and_once() -> None:
+    task_1 = tail("1-10")
+    task_2 = replace(tail("1-20", 8), task_id=2)
+    decided = decide([task_1, task_2], seats(3), everyone=seats(9))
+    assert [(d.copy_of, d.machine_id) for d in decided] == [(800, 1), (700, 2)]
+
+
+def test_waiting_frames_come_before_helping() -> None:
+    assert pairs(decide([tail("1-10"), task(2, "1", priority=1)], seats(1))) == [(2, 1)]
+
+
+def test_helping_counts_as_a_licence_and_a_machine() -> None:
+    two = replace(tail("1-10"), active=(at_work(7, "1-10"), at_work(8, "11-20")), machine_limit=3)
+    assert len(decide([two], seats(3), everyone=seats(9))) == 1
+    unlimited = replace(two, machine_limit=None)
+    assert len(decide([unlimited], seats(3), everyone=seats(9))) == 2
+    assert len(decide([unlimited], seats(3), engine_limits={"blender": 3})) == 1
+    assert decide([unlimited], seats(3), engine_limits={"blender": 2}) == []

@@ -32,7 +32,7 @@ LONGEST_S = 20 * 60.0
 LONGEST_WARM_S = 2 * 60.0
 """The same without a start-up: a longer one would save less than 0.05 %."""
 
-PRIOR_PART = 4
+PRIOR_PART = 2
 """A machine whose pace is only guessed from others' gets this part of what it would get."""
 
 

@@ -50,14 +50,26 @@ def tail_of(task: Waiting, chunk: ActiveChunk, known: Outlook, now: datetime) ->
 
 def copied_frames(tail: Tail, record: Record, known: Outlook) -> FrameSet | None:
     """The last frames of the chunk, for a machine with this record; None: it would gain nothing."""
-    count = tail.frames // 2 if tail.frames > 1 else 1
-    if tail.left_s is not None and tail.frame_s is not None:
-        own_s = record.frame_s or known.frame_s or tail.frame_s
-        startup_s = 0.0 if record.is_warm else record.startup_s or known.startup_s or 0.0
-        count = int((tail.left_s - startup_s) / (tail.frame_s + own_s))
-        count = max(1, min(count, tail.frames - 1))
-        first_s = tail.left_s - count * tail.frame_s if tail.frames > 1 else 0.0
-        if tail.left_s - max(first_s, startup_s + count * own_s) <= LEAST_GAIN_S:
-            return None
+    if tail.left_s is None or tail.frame_s is None:
+        count = max(1, tail.frames // 2)
+    else:
+        count = _balanced(tail, tail.left_s, tail.frame_s, record, known)
+    if not count:
+        return None
     run = tail.chunk.frames.runs[-1]
     return FrameSet((run[-count:] if run.step == 1 else run[-1:],))
+
+
+def _balanced(tail: Tail, left_s: float, frame_s: float, record: Record, known: Outlook) -> int:
+    """With how many frames both machines are done soonest; 0: where that is hardly sooner."""
+    own_s = record.frame_s or known.frame_s or frame_s
+    startup_s = 0.0 if record.is_warm else record.startup_s or known.startup_s or 0.0
+
+    def over_s(count: int) -> float:
+        first_s = left_s - count * frame_s if count < tail.frames else 0.0
+        return max(first_s, startup_s + count * own_s)
+
+    most = max(1, tail.frames - 1)  # the one that is being rendered stays, if there are others
+    even = int((left_s - startup_s) / (frame_s + own_s))
+    count = min((max(1, min(n, most)) for n in (even, even + 1)), key=over_s)
+    return count if left_s - over_s(count) > LEAST_GAIN_S else 0
