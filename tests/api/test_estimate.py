@@ -1,0 +1,89 @@
+"""When a task, and when a chunk, will be done."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from renderonline.api.domain.estimate import attempt_seconds_left, task_seconds_left
+from renderonline.api.domain.planner import Queue, Record, Waiting
+from tests.api.test_planner import NOW, at_work, task
+
+KNOWN = {7: Record(frame_s=2.0, startup_s=3.0), 8: Record(frame_s=4.0, startup_s=5.0)}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "likely", "expected"),
+    [
+        (task(1, "1-10"), (), None),
+        (task(1, "1-10"), (7,), None),
+        (task(1, "1-10", active=(at_work(7, "11-20"),)), (), None),
+        (task(1, None, active=(at_work(7),)), (), None),
+        (task(1, "1-10", records=KNOWN), (), None),
+        (task(1, "1-10", records=KNOWN), (7,), 2.0 * 10 + 4.0),
+        (task(1, "1-10", records={7: replace(KNOWN[7], is_warm=True)}), (7,), 2.0 * 10),
+        (task(1, "1-10", records=KNOWN, active=(at_work(7, "11-20"),)), (), 2.0 * 20),
+        (task(1, "1-10", records=KNOWN, active=(at_work(7, "11-20"),)), (7,), 2.0 * 20),
+        (task(1, "1-10", records=KNOWN, active=(at_work(7, "11-20"),)), (8,), 20 / (1 / 2 + 1 / 4)),
+        # a machine without a record is taken to be as fast as the mean of the others
+        (task(1, "1-10", records=KNOWN, active=(at_work(9, "11-16"),)), (), 16 / (0.375)),
+        # what two machines have counts once
+        (
+            task(
+                1,
+                "",
+                records=KNOWN,
+                active=(at_work(7, "1-9", is_copied=True), at_work(8, "7-9", is_copied=True)),
+            ),
+            (),
+            9 / (1 / 2 + 1 / 4),
+        ),
+        (task(1, "", records=KNOWN), (7,), 0.0),
+    ],
+)
+def test_time_left_of_a_task(
+    wanted: Waiting, likely: tuple[int, ...], expected: float | None
+) -> None:
+    assert task_seconds_left(wanted, likely) == (
+        None if expected is None else pytest.approx(expected)
+    )
+
+
+def test_time_left_of_a_machines_attempt() -> None:
+    since = NOW - timedelta(seconds=0.5)
+    queue = Queue(
+        [
+            task(1, records=KNOWN, active=(at_work(7, "101-103", frame_since=since),)),
+            task(2, active=(at_work(8, "101"),)),
+        ]
+    )
+    assert attempt_seconds_left(queue, 7, 700, NOW) == pytest.approx(5.5)
+    assert attempt_seconds_left(queue, 8, 800, NOW) is None  # nothing is known of its pace
+    assert attempt_seconds_left(queue, 7, 701, NOW) is None  # no such attempt
+    assert attempt_seconds_left(queue, 6, 700, NOW) is None  # not of that machine
+    queue.put(replace(queue.get(1), active=()))  # type: ignore[type-var]
+    assert attempt_seconds_left(queue, 7, 700, NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("frames", "taken_s", "expected"),
+    [
+        ("1-3", 0.0, 6.0),
+        ("1-3", 1.5, 4.5),
+        ("1-3", 2.5, 4.0),
+        ("1", 3.1, 3.1),  # overdue: it may take as long again
+        ("", 0.0, 0.0),
+    ],
+)
+def test_frame_that_is_being_rendered(frames: str, taken_s: float, expected: float) -> None:
+    chunk = at_work(7, frames, frame_since=NOW - timedelta(seconds=taken_s))
+    queue = Queue([task(1, records=KNOWN, active=(chunk,))])
+    assert attempt_seconds_left(queue, 7, 700, NOW) == pytest.approx(expected)
+
+
+def test_first_frame_on_a_machine_has_the_start_up_before_it() -> None:
+    chunk = at_work(9, "1", frame_since=NOW, is_first_of_machine=True)
+    queue = Queue([task(1, records=KNOWN, active=(chunk,))])
+    assert attempt_seconds_left(queue, 9, 900, NOW) == pytest.approx(8 / 3 + 4.0)
