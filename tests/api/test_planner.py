@@ -271,6 +271,14 @@ def test_frames(wanted: dict[str, object], free: int, expected: list[tuple[int, 
     assert chunks(decide([task(1, **wanted)], seats(free))) == expected
 
 
+def test_start_up_counts_for_more_where_other_tasks_wait_for_the_machine() -> None:
+    cold = Record(frame_s=0.6, startup_s=1.2)
+    wanted = task(1, "1-36", chunk_frames=None, records={1: cold, 2: cold})
+    wanted = replace(wanted, active=(at_work(2, "40"),))
+    assert chunks(decide([wanted], seats(1))) == [(1, "1-18")]
+    assert chunks(decide([wanted, task(2)], seats(1))) == [(1, "1-36")]
+
+
 # --------------------------------------------------------------------------- ahead of time
 
 
@@ -326,6 +334,7 @@ def tail(what: str, machine_id: int = 7, **fields: object) -> Waiting:
         (tail("1"), None),  # on its way, and nobody would be faster
         (tail("1", taken_s=14.0), None),
         (tail("1", taken_s=16.0), "1"),  # overdue
+        (tail("1-3", taken_s=100.0), "1-3"),  # it may hang
         (tail("1-10", is_copied=True), None),
         (tail("1-10", machine_limit=1), None),
         (tail("1-10", is_blocked=True), None),

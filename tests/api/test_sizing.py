@@ -60,6 +60,8 @@ def unknown(todo: int, helpers: int = 0, **fields: object) -> Situation:
         (WARM, situation(27, machines=1, owed=9), 9),
         (WARM, situation(2, machines=1, owed=3), 2),
         (WARM, situation(1, machines=9, owed=9), 1),
+        # what the others are rendering just now is half done
+        (WARM, situation(11, machines=3, owed=6), 2),
         # frames that are nothing: as many as the farm's own time is worth
         (Record(frame_s=0.04, is_warm=True), Situation(Outlook(0.04, 0.0), 40), 20),
         (Record(frame_s=0.04, is_warm=True), Situation(Outlook(0.04, 0.0), 20), 15),

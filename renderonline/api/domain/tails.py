@@ -69,7 +69,6 @@ def _balanced(tail: Tail, left_s: float, frame_s: float, record: Record, known: 
         first_s = left_s - count * frame_s if count < tail.frames else 0.0
         return max(first_s, startup_s + count * own_s)
 
-    most = max(1, tail.frames - 1)  # the one that is being rendered stays, if there are others
     even = int((left_s - startup_s) / (frame_s + own_s))
-    count = min((max(1, min(n, most)) for n in (even, even + 1)), key=over_s)
+    count = min((max(1, min(n, tail.frames)) for n in (even, even + 1)), key=over_s)
     return count if left_s - over_s(count) > LEAST_GAIN_S else 0
