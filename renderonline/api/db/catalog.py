@@ -78,8 +78,8 @@ def machine(machine_id: int) -> model.Machine | None:
 
 def lock_machine(machine_id: int) -> None:
     """Make two claims of one machine wait for each other; see `tasks.lock_user`."""
-    query = tables.Machine.select().where(tables.Machine.machine_id == machine_id)
-    list(query.for_update() if is_mysql() else query)
+    if is_mysql():
+        list(tables.Machine.select().where(tables.Machine.machine_id == machine_id).for_update())
 
 
 def machines() -> list[model.Machine]:

@@ -11,13 +11,15 @@ from typing import Any
 
 import peewee
 
-from renderonline.api.db import rows, tables
+from renderonline.api.db import rows, statements, tables
 from renderonline.api.db.connection import is_mysql
 from renderonline.api.domain import model
 from renderonline.api.domain.transitions import ACTIVE_CHUNK
 from renderonline.wire import Cause, ChunkState
 
 _ACTIVE = [state.value for state in ACTIVE_CHUNK]
+_RECORD = "`task_id` = ? AND `machine_id` = ?"
+_NO_RECORD = {"frames": 0, "render_s": 0.0, "is_warm": False, "failures": 0, "is_avoided": False}
 _ENDED_BY_ITSELF = [ChunkState.SUCCEEDED.value, ChunkState.FAILED.value]
 
 
@@ -32,23 +34,28 @@ def add(
     after: int | None = None,
 ) -> int:
     """A chunk, assigned; its attempt id."""
-    return int(
-        tables.Chunk.insert(
-            task_id=task_id,
-            machine_id=machine_id,
-            state=ChunkState.ASSIGNED.value,
-            frames=frames,
-            key_hash=key_hash,
-            assigned_at=now,
-            copy_of=copy_of,
-            after=after,
-        ).execute()
+    return statements.insert(
+        tables.Chunk,
+        {
+            "task_id": task_id,
+            "machine_id": machine_id,
+            "state": ChunkState.ASSIGNED.value,
+            "frames": frames,
+            "key_hash": key_hash,
+            "sequence": 0,
+            "progress": 0.0,
+            "frames_done": 0,
+            "assigned_at": now,
+            "copy_of": copy_of,
+            "after": after,
+        },
     )
 
 
 def get(attempt_id: int) -> model.Chunk | None:
-    row = tables.Chunk.get_or_none(tables.Chunk.attempt_id == attempt_id)
-    return None if row is None else rows.chunk(row)
+    for row in statements.select(tables.Chunk, "WHERE `attempt_id` = ?", attempt_id):
+        return rows.chunk(row)
+    return None
 
 
 def latest(task_id: int, machine_id: int | None = None) -> model.Chunk | None:
@@ -73,12 +80,16 @@ def of_task(task_id: int, limit: int | None = None) -> list[model.Chunk]:
 
 def active(*, task_id: int | None = None, machine_id: int | None = None) -> list[model.Chunk]:
     """Chunks that a machine is, or may be, working on; oldest first."""
-    query = tables.Chunk.select().where(tables.Chunk.state.in_(_ACTIVE))
-    if task_id is not None:
-        query = query.where(tables.Chunk.task_id == task_id)
-    if machine_id is not None:
-        query = query.where(tables.Chunk.machine_id == machine_id)
-    return [rows.chunk(row) for row in query.order_by(tables.Chunk.attempt_id)]
+    asked = {"task_id": task_id, "machine_id": machine_id}
+    given = {name: value for name, value in asked.items() if value is not None}
+    where = "".join(f" AND `{name}` = ?" for name in given)
+    found = statements.select(
+        tables.Chunk,
+        f"WHERE `state` IN (?, ?){where} ORDER BY `attempt_id`",
+        *_ACTIVE,
+        *given.values(),
+    )
+    return [rows.chunk(row) for row in found]
 
 
 def active_of(task_ids: Sequence[int]) -> dict[int, list[model.Chunk]]:
@@ -94,17 +105,9 @@ def active_of(task_ids: Sequence[int]) -> dict[int, list[model.Chunk]]:
 
 def set_(attempt_id: int, was: ChunkState, **columns: Any) -> bool:
     """Write `columns` if the chunk's state is still `was`; whether it was."""
-    changed = (
-        tables.Chunk.update(**columns)
-        .where(tables.Chunk.attempt_id == attempt_id, tables.Chunk.state == was.value)
-        .execute()
+    return statements.update(
+        tables.Chunk, columns, "`attempt_id` = ? AND `state` = ?", attempt_id, was.value
     )
-    return bool(changed)
-
-
-def set_sequence(attempt_id: int, sequence: int) -> None:
-    """The last report of the attempt that was taken, whatever its state is by now."""
-    tables.Chunk.update(sequence=sequence).where(tables.Chunk.attempt_id == attempt_id).execute()
 
 
 def forget_refusals(task_id: int, machine_id: int, but: int) -> None:
@@ -186,26 +189,23 @@ def last_attempt_id() -> int:
 
 def records(task_id: int) -> dict[int, model.Record]:
     """What each machine did with the task, by machine."""
-    query = tables.Record.select().where(tables.Record.task_id == task_id)
-    return {row.machine_id: rows.record(row) for row in query}
+    found = statements.select(tables.Record, "WHERE `task_id` = ?", task_id)
+    return {row.machine_id: rows.record(row) for row in found}
 
 
-def record(task_id: int, machine_id: int) -> model.Record:
-    row = tables.Record.get_or_none(
-        tables.Record.task_id == task_id, tables.Record.machine_id == machine_id
-    )
-    return model.Record() if row is None else rows.record(row)
+def record(task_id: int, machine_id: int) -> model.Record | None:
+    """What the machine did with the task; None if nothing yet."""
+    found = statements.select(tables.Record, f"WHERE {_RECORD}", task_id, machine_id)
+    return rows.record(found[0]) if found else None
 
 
-def set_record(task_id: int, machine_id: int, **columns: Any) -> None:
+def set_record(task_id: int, machine_id: int, is_new: bool, **columns: Any) -> None:
     """Write `columns`, into a new row if there is none."""
-    changed = (
-        tables.Record.update(**columns)
-        .where(tables.Record.task_id == task_id, tables.Record.machine_id == machine_id)
-        .execute()
-    )
-    if not changed:
-        tables.Record.insert(task_id=task_id, machine_id=machine_id, **columns).execute()
+    if is_new:
+        fresh = {"task_id": task_id, "machine_id": machine_id, **_NO_RECORD, **columns}
+        statements.insert(tables.Record, fresh)
+    else:
+        statements.update(tables.Record, columns, _RECORD, task_id, machine_id)
 
 
 def forgive(*, task_id: int | None = None, machine_id: int | None = None) -> None:

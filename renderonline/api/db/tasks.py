@@ -14,13 +14,21 @@ from typing import Any
 
 import peewee
 
-from renderonline.api.db import rows, tables
+from renderonline.api.db import rows, statements, tables
 from renderonline.api.db.connection import is_mysql
 from renderonline.api.domain import model
 from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.wire import TaskState
 
 _QUEUED = [state.value for state in QUEUED_TASK]
+
+
+_JOB = (tables.Task, tables.Render, tables.Engine)
+_JOIN = (
+    "`tasks` JOIN `renders` ON `renders`.`render_id` = `tasks`.`render_id`"
+    " JOIN `engines` ON `engines`.`engine_id` = `renders`.`engine_id`"
+    " WHERE `tasks`.`task_id` = ?"
+)
 
 
 def _jobs() -> Any:
@@ -39,9 +47,17 @@ def _jobs() -> Any:
     )
 
 
-def job(task_id: int) -> model.Job | None:
-    row = _jobs().where(tables.Task.task_id == task_id).first()
-    return None if row is None else rows.job(row)
+def job(task_id: int, for_update: bool = False) -> model.Job | None:
+    """The task with all it is made of.
+
+    `for_update`: until the transaction ends nobody else changes it. On SQLite the transaction has
+    the write lock already; on MySQL the task's row is locked first.
+    """
+    if for_update and is_mysql():
+        statements.select(tables.Task, "WHERE `task_id` = ? FOR UPDATE", task_id)
+    for task, render, engine in statements.select_joined(_JOB, _JOIN, task_id):
+        return model.Job(rows.task(task), rows.render(render), rows.engine(engine))
+    return None
 
 
 def jobs(
@@ -59,13 +75,8 @@ def jobs(
 
 
 def locked(task_id: int) -> model.Job | None:
-    """The same, and until the transaction ends nobody else changes the task.
-
-    On SQLite the transaction has the write lock already.
-    """
-    query = tables.Task.select(tables.Task.task_id).where(tables.Task.task_id == task_id)
-    list(query.for_update() if is_mysql() else query)
-    return job(task_id)
+    """The task, which until the transaction ends nobody else changes."""
+    return job(task_id, for_update=True)
 
 
 def versions() -> dict[int, int]:
@@ -159,12 +170,10 @@ def enqueue(task_id: int) -> None:
 
 def set_task(task_id: int, version: int, **columns: Any) -> bool:
     """Write `columns` if the task is still at `version`; whether it was."""
-    changed = (
-        tables.Task.update(version=version + 1, **columns)
-        .where(tables.Task.task_id == task_id, tables.Task.version == version)
-        .execute()
+    columns["version"] = version + 1
+    return statements.update(
+        tables.Task, columns, "`task_id` = ? AND `version` = ?", task_id, version
     )
-    return bool(changed)
 
 
 def unqueue(task_id: int) -> None:

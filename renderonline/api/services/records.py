@@ -12,7 +12,7 @@ from renderonline.api.db import catalog, chunks
 from renderonline.api.db.connection import Transaction
 from renderonline.api.domain import failures
 from renderonline.api.domain.failures import Judgement
-from renderonline.api.domain.model import Chunk, Job, MachineState, Outcome, Task
+from renderonline.api.domain.model import Chunk, Job, MachineState, Outcome, Record, Task
 from renderonline.api.domain.transitions import ChunkEvent
 from renderonline.api.services.context import Context
 from renderonline.wire import Cause, Reason
@@ -24,7 +24,8 @@ def note(
     ctx: Context, tx: Transaction, task: Task, chunk: Chunk, event: ChunkEvent, outcome: Outcome
 ) -> None:
     """Remember how this went. `chunk.done` is final."""
-    before = chunks.record(task.task_id, chunk.machine_id)
+    known = chunks.record(task.task_id, chunk.machine_id)
+    before = known or Record()
     columns: dict[str, Any] = {"is_warm": outcome.is_warm}
     rendered = len(chunk.done) if task.is_split else max(chunk.frames_done, int(outcome.is_success))
     render_s = _render_s(ctx, chunk, outcome)
@@ -38,7 +39,7 @@ def note(
         columns |= {"failures": 0, "not_before": None, "is_avoided": False}
     elif event is ChunkEvent.FAIL:
         columns |= _failed(ctx, chunk, outcome, before.failures + 1)
-    chunks.set_record(task.task_id, chunk.machine_id, **columns)
+    chunks.set_record(task.task_id, chunk.machine_id, known is None, **columns)
     if chunk.started_at is not None:
         used_s = (ctx.clock.now() - chunk.started_at).total_seconds()
         tx.after_commit(lambda: ctx.used(task.user_id, used_s))

@@ -86,12 +86,28 @@ def claim(ctx: Context, assignment: Assignment) -> Claim | None:
 def start(ctx: Context, attempt_id: int) -> bool:
     """The machine has confirmed the start; False if the chunk was not waiting for that."""
     now = ctx.clock.now()
-    return ctx.database.transact(lambda _tx: _start(attempt_id, now))
+
+    def write(tx: Transaction) -> bool:
+        chunk = chunks.get(attempt_id)
+        if chunk is None or chunk.state is not ChunkState.ASSIGNED:
+            return False
+        _write(ctx, tx, chunk, _started(chunk, now))
+        return True
+
+    return ctx.database.transact(write)
 
 
 def end(ctx: Context, attempt_id: int, event: ChunkEvent, outcome: Outcome) -> bool:
     """A chunk's end and what follows for its task; False if it had ended before."""
-    return ctx.database.transact(lambda tx: _end(ctx, tx, attempt_id, event, outcome))
+
+    def write(tx: Transaction) -> bool:
+        chunk = chunks.get(attempt_id)
+        if chunk is None or chunk.state not in ACTIVE_CHUNK:
+            return False
+        _end(ctx, tx, chunk, event, outcome)
+        return True
+
+    return ctx.database.transact(write)
 
 
 def progress(
@@ -102,7 +118,7 @@ def progress(
     def write(tx: Transaction) -> None:
         chunk = chunks.get(attempt_id)
         if chunk is not None and chunk.state in ACTIVE_CHUNK:
-            _progress(ctx, tx, chunk, fraction, frames_done, frames)
+            _write(ctx, tx, chunk, _further(chunk, fraction, frames_done, frames))
 
     ctx.database.transact(write)
 
@@ -118,11 +134,8 @@ def report(ctx: Context, attempt_id: int, sequence: int, events: Sequence[NodeEv
         if chunk is None or chunk.state not in ACTIVE_CHUNK:
             # An end that is told again, since our answer was lost, is not news.
             return chunk is not None and sequence <= chunk.sequence
-        if sequence <= chunk.sequence or not events:
-            return True
-        for event in events:
-            _take(ctx, tx, attempt_id, event)
-        chunks.set_sequence(attempt_id, sequence)
+        if sequence > chunk.sequence and events:
+            _take(ctx, tx, chunk, sequence, events)
         return True
 
     return ctx.database.transact(write)
@@ -170,7 +183,7 @@ def interrupt(
 ) -> None:
     """End a chunk that is not wanted any more, and tell its machine after the commit."""
     outcome = Outcome(False, cause=Cause.INTERRUPTED, message=reason)
-    _end_chunk(ctx, chunk, ChunkEvent.INTERRUPT, outcome, None)
+    _end_chunk(ctx, chunk, chunk, ChunkEvent.INTERRUPT, outcome)
     tx.after_commit(lambda: stop(chunk, reason))
 
 
@@ -245,94 +258,108 @@ def _taken(task: Task, assignment: Assignment, start_time: datetime) -> dict[str
     return columns
 
 
-def _take(ctx: Context, tx: Transaction, attempt_id: int, event: NodeEvent) -> None:
-    frames = FrameSet.parse(event.frames) if event.frames else None
-    chunk = chunks.get(attempt_id)
-    if chunk is None:
-        return
-    if event.type is EventType.STARTED:
-        _start(attempt_id, ctx.clock.now())
-    elif event.type is EventType.ENDED:
-        outcome = outcome_of(event)
-        _end(ctx, tx, attempt_id, event_of(outcome), outcome)
-    elif event.type is EventType.PROGRESS and chunk.state in ACTIVE_CHUNK:
-        _progress(ctx, tx, chunk, event.progress or 0.0, event.frames_done or 0, frames)
-    elif event.type is EventType.WARNING and event.message:
-        tasks.add_warning(chunk.task_id, event.message, ctx.clock.now())
-
-
-def _start(attempt_id: int, now: datetime) -> bool:
-    chunk = chunks.get(attempt_id)
-    if chunk is None or chunk.state is not ChunkState.ASSIGNED:
-        return False
-    state = next_chunk(chunk.state, ChunkEvent.START)
-    return chunks.set_(attempt_id, chunk.state, state=state.value, started_at=now)
-
-
-def _progress(
-    ctx: Context,
-    tx: Transaction,
-    chunk: Chunk,
-    fraction: float,
-    frames_done: int,
-    frames: FrameSet | None,
+def _take(
+    ctx: Context, tx: Transaction, before: Chunk, sequence: int, events: Sequence[NodeEvent]
 ) -> None:
+    """Work in what is news of an active chunk, and write it at once: its row changes only once."""
+    now = ctx.clock.now()
+    chunk = replace(before, sequence=sequence)
+    for event in events:
+        if event.type is EventType.STARTED:
+            chunk = _started(chunk, now)
+        elif event.type is EventType.PROGRESS:
+            frames = FrameSet.parse(event.frames) if event.frames else None
+            chunk = _further(chunk, event.progress or 0.0, event.frames_done or 0, frames)
+        elif event.type is EventType.WARNING and event.message:
+            tasks.add_warning(chunk.task_id, event.message, now)
+        elif event.type is EventType.ENDED:
+            outcome = outcome_of(event)
+            _end(ctx, tx, before, event_of(outcome), outcome, chunk)
+            return
+    _write(ctx, tx, before, chunk)
+
+
+def _started(chunk: Chunk, now: datetime) -> Chunk:
+    if chunk.state is not ChunkState.ASSIGNED:
+        return chunk
+    return replace(chunk, state=next_chunk(chunk.state, ChunkEvent.START), started_at=now)
+
+
+def _further(chunk: Chunk, fraction: float, frames_done: int, frames: FrameSet | None) -> Chunk:
     done = chunk.done | ((frames or FrameSet()) & chunk.frame_set)
-    chunks.set_(
-        chunk.attempt_id,
-        chunk.state,
+    return replace(
+        chunk,
         progress=min(max(fraction, chunk.progress, 0.0), 1.0),
         frames_done=max(frames_done, chunk.frames_done, len(done)),
-        done=str(done),
+        done=done,
     )
-    if done != chunk.done:
-        _stop_overtaken(ctx, tx, replace(chunk, done=done))
+
+
+def _write(ctx: Context, tx: Transaction, before: Chunk, chunk: Chunk) -> None:
+    """Write what is new of a chunk that goes on. Raises Stale."""
+    if not chunks.set_(before.attempt_id, before.state, **_course(before, chunk)):
+        raise Stale
+    if chunk.done != before.done:
+        _stop_overtaken(ctx, tx, chunk)
         tx.after_commit(lambda: ctx.changed(chunk.task_id))
+
+
+def _course(before: Chunk, chunk: Chunk) -> dict[str, Any]:
+    """How far a chunk is, as columns."""
+    columns: dict[str, Any] = {"sequence": chunk.sequence, "progress": chunk.progress}
+    if chunk.state is not before.state:
+        columns |= {"state": chunk.state.value, "started_at": chunk.started_at}
+    if chunk.frames_done != before.frames_done:
+        columns["frames_done"] = chunk.frames_done
+    if chunk.done != before.done:
+        columns["done"] = str(chunk.done)
+    return columns
 
 
 def _stop_overtaken(ctx: Context, tx: Transaction, chunk: Chunk) -> None:
     """End a chunk that has come to the frames which its copy has rendered, and would do them again."""
     owed = chunk.frame_set - chunk.done
+    if not owed.runs:
+        return
     copies = [c for c in chunks.active(task_id=chunk.task_id) if c.copy_of == chunk.attempt_id]
-    if owed.runs and any(owed.first in copy.done for copy in copies):
+    if any(owed.first in copy.done for copy in copies):
         outcome = Outcome(False, cause=Cause.INTERRUPTED, message=ELSEWHERE)
-        _end(ctx, tx, chunk.attempt_id, ChunkEvent.INTERRUPT, outcome)
+        _end(ctx, tx, chunk, ChunkEvent.INTERRUPT, outcome)
         tx.after_commit(lambda: ctx.background(ctx.stop_render, chunk, ELSEWHERE))
 
 
 def _end(
-    ctx: Context, tx: Transaction, attempt_id: int, event: ChunkEvent, outcome: Outcome
-) -> bool:
-    chunk = chunks.get(attempt_id)
-    if chunk is None or chunk.state not in ACTIVE_CHUNK:
-        return False
-    job = tasks.locked(chunk.task_id)
-    chunk = chunks.get(attempt_id)  # as it is now that nobody else can settle the task
-    if chunk is None or chunk.state not in ACTIVE_CHUNK:
-        return False
-    done = ledger.saved(chunk, outcome)
-    culprit = None if job is None else ledger.culprit(job.task, chunk, done)
-    _end_chunk(ctx, chunk, event, outcome, culprit, done)
+    ctx: Context,
+    tx: Transaction,
+    before: Chunk,
+    event: ChunkEvent,
+    outcome: Outcome,
+    latest: Chunk | None = None,
+) -> None:
+    """End an active chunk. `latest`: what the same report said of it, not written yet. Raises Stale."""
+    job = tasks.locked(before.task_id)
+    chunk = latest or before
+    chunk = replace(chunk, done=ledger.saved(chunk, outcome))
+    culprit = None if job is None else ledger.culprit(job.task, chunk, chunk.done)
+    _end_chunk(ctx, before, chunk, event, outcome, culprit)
     if job is not None:
-        ended = replace(chunk, done=done)
-        records.note(ctx, tx, job.task, ended, event, outcome)
+        records.note(ctx, tx, job.task, chunk, event, outcome)
         if job.task.state in QUEUED_TASK:
             others = chunks.active(task_id=chunk.task_id)
             judgement = records.judge(ctx, job, event)
-            move(ctx, tx, job.task, ledger.settle(job.task, ended, others, outcome, judgement))
+            move(ctx, tx, job.task, ledger.settle(job.task, chunk, others, outcome, judgement))
     tx.after_commit(lambda: ctx.machine_free(chunk.machine_id, chunk.attempt_id))
-    return True
 
 
 def _end_chunk(
     ctx: Context,
+    before: Chunk,
     chunk: Chunk,
     event: ChunkEvent,
     outcome: Outcome,
-    culprit: int | None,
-    done: FrameSet | None = None,
+    culprit: int | None = None,
 ) -> None:
-    columns: dict[str, Any] = {
+    columns = _course(before, chunk) | {
         "state": next_chunk(chunk.state, event).value,
         "ended_at": ctx.clock.now(),
         "exit_code": outcome.exit_code,
@@ -340,16 +367,13 @@ def _end_chunk(
         "message": outcome.message,
         "reason": outcome.reason.value if outcome.reason else None,
         "memory_bytes": outcome.memory_bytes,
+        "frames_done": max(outcome.frames_done or 0, chunk.frames_done, len(chunk.done)),
     }
     if event is ChunkEvent.FAIL:
         columns["culprit"] = culprit
     if outcome.is_success:
         columns["progress"] = 1.0
-    if done is not None:
-        columns["done"] = str(done)
-    if outcome.frames_done is not None or done:
-        columns["frames_done"] = max(outcome.frames_done or 0, chunk.frames_done, len(done or ()))
-    if not chunks.set_(chunk.attempt_id, chunk.state, **columns):
+    if not chunks.set_(before.attempt_id, before.state, **columns):
         raise Stale
 
 

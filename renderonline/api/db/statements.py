@@ -1,0 +1,122 @@
+"""Statements of the hot path, whose text is made once.
+
+Making the text of a query costs peewee several times what the database takes to answer it, and a
+chunk's claim and end are a dozen of them. The tables stay peewee's: columns, converters and
+connections come from there. Inside the caller's `Database.reading` or `Database.transact`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
+from types import SimpleNamespace
+from typing import Any
+
+import peewee
+
+from renderonline.api.db import tables
+from renderonline.api.db.connection import proxy
+
+_CONVERTED = (tables.Utc, tables.Flag, peewee.DateTimeField)
+"""Columns whose values differ between Python and a database; all others pass as they are."""
+
+Converter = Callable[[Any], Any]
+
+
+def select(table: type[tables.Table], rest: str, *values: object) -> list[SimpleNamespace]:
+    """The rows of one table; `rest` is what follows FROM, with a ? for each value."""
+    return [parts[0] for parts in select_joined((table,), f"`{_name(table)}` {rest}", *values)]
+
+
+def select_joined(
+    joined: tuple[type[tables.Table], ...], rest: str, *values: object
+) -> Iterator[list[SimpleNamespace]]:
+    """For each row one object per table, with its columns as attributes.
+
+    `rest` is what follows FROM, where the tables go by their own names.
+    """
+    cursor = proxy.obj.execute_sql(_text(f"SELECT {_columns(joined)} FROM {rest}"), values)
+    shapes = [_shape(table) for table in joined]
+    for row in cursor.fetchall():
+        yield list(_split(row, shapes))
+
+
+def update(
+    table: type[tables.Table], columns: Mapping[str, object], where: str, *values: object
+) -> bool:
+    """Write `columns` into the rows that `where` finds; whether there were any."""
+    names = tuple(columns)
+    assigned = ", ".join(f"`{name}` = ?" for name in names)
+    text = f"UPDATE `{_name(table)}` SET {assigned} WHERE {where}"
+    cursor = proxy.obj.execute_sql(_text(text), (*_stored(table, columns), *values))
+    return bool(cursor.rowcount)
+
+
+def insert(table: type[tables.Table], columns: Mapping[str, object]) -> int:
+    """A new row; its id."""
+    places = ", ".join("?" for _ in columns)
+    named = ", ".join(f"`{name}`" for name in columns)
+    text = f"INSERT INTO `{_name(table)}` ({named}) VALUES ({places})"
+    return int(proxy.obj.execute_sql(_text(text), _stored(table, columns)).lastrowid)
+
+
+def delete(table: type[tables.Table], where: str, *values: object) -> None:
+    proxy.obj.execute_sql(_text(f"DELETE FROM `{_name(table)}` WHERE {where}"), values)
+
+
+# --------------------------------------------------------------------------- made once
+
+
+def _text(sql: str) -> str:
+    """With the open database's own placeholder. Both take names in backticks."""
+    return _with_placeholder(sql, str(proxy.obj.param))
+
+
+@cache
+def _with_placeholder(sql: str, placeholder: str) -> str:
+    return sql.replace("?", placeholder)
+
+
+@cache
+def _columns(joined: tuple[type[tables.Table], ...]) -> str:
+    return ", ".join(f"`{_name(t)}`.`{name}`" for t in joined for name, _ in _shape(t))
+
+
+@cache
+def _shape(table: type[tables.Table]) -> tuple[tuple[str, Converter | None], ...]:
+    """The columns in order, each with what makes a Python value of it; None: nothing to do."""
+    fields: Sequence[peewee.Field] = table._meta.sorted_fields
+    return tuple(
+        (field.column_name, field.python_value if isinstance(field, _CONVERTED) else None)
+        for field in fields
+    )
+
+
+@cache
+def _writers(table: type[tables.Table]) -> dict[str, Converter]:
+    fields: Sequence[peewee.Field] = table._meta.sorted_fields
+    return {f.column_name: f.db_value for f in fields if isinstance(f, _CONVERTED)}
+
+
+def _name(table: type[tables.Table]) -> str:
+    return str(table._meta.table_name)
+
+
+def _stored(table: type[tables.Table], columns: Mapping[str, object]) -> list[object]:
+    writers = _writers(table)
+    return [writers[name](value) if name in writers else value for name, value in columns.items()]
+
+
+def _split(
+    row: Sequence[Any], shapes: Sequence[tuple[tuple[str, Converter | None], ...]]
+) -> Iterator[SimpleNamespace]:
+    at = 0
+    for shape in shapes:
+        columns = zip(shape, row[at : at + len(shape)], strict=True)
+        yield SimpleNamespace(
+            **{
+                name: value if convert is None or value is None else convert(value)
+                for (name, convert), value in columns
+            }
+        )
+        at += len(shape)
