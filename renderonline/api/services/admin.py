@@ -1,200 +1,65 @@
 """What an admin does to the farm's tables, with the api running or not.
 
 `add`, `change`, `remove` and `rows` work on the five kinds that an admin sets up (`KINDS`), column
-by column as in the tables; what a column may hold is checked here, so that neither the CLI nor a
-route can write a row that breaks the farm.
+by column as in the tables; what a column may hold is checked in `columns`, so that neither the CLI
+nor a route can write a row that breaks the farm.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from renderonline import security
-from renderonline.api.db import catalog
+import msgspec
+
+from renderonline import security, wire
+from renderonline.api.db import catalog, machines
 from renderonline.api.db.catalog import KINDS
 from renderonline.api.db.connection import Database, Transaction
-from renderonline.api.domain.arguments import PATTERNS, BadArgument, check_value
-from renderonline.api.domain.model import ArgType, Role
-from renderonline.config import ADAPTERS
-from renderonline.engines.commandline import split
-from renderonline.engines.template import TemplateError, placeholders
+from renderonline.api.domain.arguments import BadArgument, check_value
+from renderonline.api.domain.model import ArgType, MachineState
+from renderonline.api.services import options
+from renderonline.api.services.columns import (
+    COLUMNS,
+    DEFAULTS,
+    LIMITS,
+    REQUIRED,
+    UNIQUE,
+    AdminError,
+)
+from renderonline.engines.template import placeholders
 
-__all__ = ["KINDS", "AdminError", "NoSuchRow", "add", "change", "issue_token", "remove", "rows"]
+__all__ = [
+    "COLUMNS",
+    "KINDS",
+    "MACHINE_VERBS",
+    "AdminError",
+    "NoSuchRow",
+    "add",
+    "change",
+    "issue_token",
+    "remove",
+    "rows",
+    "set_machine",
+]
 
 Row = dict[str, Any]
 
-MAX_BYTE = 255
+MACHINE_VERBS: dict[str, tuple[MachineState, str | None]] = {
+    "drain": (MachineState.DRAINING, "An admin is taking it out of the farm."),
+    "disable": (MachineState.DISABLED, "An admin has taken it out of the farm."),
+    "enable": (MachineState.ENABLED, None),
+    "forgive": (MachineState.ENABLED, None),
+}
+"""What can be done to a machine: its state after it, and the reason that everybody sees."""
 
-
-class AdminError(Exception):
-    """Something that cannot be set so. Its text is a sentence."""
+ONLY_SHOWN = {"machine": ("state", "reason")}
 
 
 class NoSuchRow(AdminError):
     """There is no such thing to change or remove."""
-
-
-# --------------------------------------------------------------------------- what a column may hold
-# Each takes the value as it came (text, or a JSON value) and returns what is stored, or raises
-# AdminError.
-
-
-def _text(limit: int, empty: bool = True) -> Callable[[str, Any], Any]:
-    def check(column: str, value: Any) -> str:
-        text = str(value)
-        if not text.strip() and not empty:
-            raise AdminError(f"{column} cannot be empty.")
-        if len(text) > limit:
-            raise AdminError(f"{column} is longer than {limit} characters.")
-        if "\0" in text or (limit <= MAX_BYTE and any(ord(c) < 32 for c in text)):
-            raise AdminError(f"{column} has control characters in it.")
-        return text
-
-    return check
-
-
-def _optional_text(limit: int) -> Callable[[str, Any], Any]:
-    check = _text(limit)
-    return lambda column, value: None if value in (None, "") else check(column, value)
-
-
-def _number(low: int, high: int) -> Callable[[str, Any], Any]:
-    def check(column: str, value: Any) -> int:
-        text = str(value).strip()
-        if not re.fullmatch(r"-?[0-9]{1,20}", text) or not low <= int(text) <= high:
-            raise AdminError(f"{column} takes a whole number from {low} to {high}.")
-        return int(text)
-
-    return check
-
-
-def _flag(column: str, value: Any) -> bool:
-    words = {"1": True, "true": True, "yes": True, "on": True}
-    words |= {"0": False, "false": False, "no": False, "off": False}
-    if str(value).lower() not in words:
-        raise AdminError(f"{column} takes yes or no.")
-    return words[str(value).lower()]
-
-
-def _one_of(*choices: str) -> Callable[[str, Any], Any]:
-    def check(column: str, value: Any) -> str:
-        if str(value).lower() not in choices:
-            named = ", ".join(choice or '""' for choice in choices)
-            raise AdminError(f"{column} takes one of {named}.")
-        return str(value).lower()
-
-    return check
-
-
-def _email(column: str, value: Any) -> str:
-    text = str(_text(255, empty=False)(column, value)).strip()
-    if not re.fullmatch(r"[^\s@]+@[^\s@]+", text):
-        raise AdminError(f"{text[:60]!r} is not an email address.")
-    return text
-
-
-def _extension(column: str, value: Any) -> str:
-    text = str(value).strip()
-    if not re.fullmatch(r"\.[^\s./\\:*?\"<>|]{1,49}", text):
-        raise AdminError(f"{column} takes a file extension with its dot, such as .blend.")
-    return text
-
-
-def _host(column: str, value: Any) -> str:
-    text = str(value).strip()
-    if not re.fullmatch(r"[A-Za-z0-9_.:%-]{1,45}", text):
-        raise AdminError("--host takes an IP address or a host name of at most 45 characters.")
-    return text
-
-
-def _template(column: str, value: Any) -> str:
-    text = str(_text(20_000, empty=False)(column, value))
-    try:
-        placeholders(text)
-        words = split(text)
-    except (TemplateError, ValueError) as error:
-        raise AdminError(f"{column} is not a command line: {error}") from None
-    if not words:
-        raise AdminError(f"{column} cannot be empty.")
-    return text
-
-
-def _regex(column: str, value: Any) -> str | None:
-    if value in (None, ""):
-        return None
-    text = str(_text(2000)(column, value))
-    try:
-        re.compile(text)
-    except re.error as error:
-        raise AdminError(f"{column} is not a regular expression that works: {error}.") from None
-    return text
-
-
-def _argtype_id(column: str, value: Any) -> str:
-    text = str(value).strip()
-    if not re.fullmatch(r"[A-Za-z0-9_.-]{1,50}", text):
-        raise AdminError(f"{column} takes letters, digits, _ . and -, at most 50 of them.")
-    return text
-
-
-_ID = _number(0, 2**32 - 1)
-
-COLUMNS: dict[str, dict[str, Callable[[str, Any], Any]]] = {
-    "user": {
-        "user_id": _ID,
-        "first_name": _text(50),
-        "last_name": _text(50),
-        "email": _email,
-        "subscription_id": _ID,
-        "is_active": _flag,
-        "role": _one_of(*Role),
-    },
-    "subscription": {
-        "subscription_id": _ID,
-        "name": _text(50, empty=False),
-        "queue_limit": _number(0, MAX_BYTE),
-    },
-    "engine": {
-        "engine_id": _ID,
-        "name": _text(50, empty=False),
-        "extension": _extension,
-        "download_path": _text(4000),
-        "render_argument": _template,
-        "adapter": _one_of("", *ADAPTERS),
-        "file_pattern": _optional_text(255),
-    },
-    "argtype": {
-        "argtype_id": _argtype_id,
-        "type": _one_of(*PATTERNS),
-        "regex": _regex,
-        "default_value": _optional_text(255),
-    },
-    "machine": {
-        "machine_id": _ID,
-        "ip_address": _host,
-        "port": _number(1, 65535),
-    },
-}
-"""What can be set, by kind; the names are the tables' columns."""
-
-_DEFAULTS: dict[str, Row] = {
-    "user": {"first_name": "", "last_name": "", "is_active": True, "role": Role.ARTIST.value},
-    "engine": {"download_path": "", "adapter": ""},
-    "argtype": {"type": "word"},
-    "machine": {"port": 5001},
-    "subscription": {"queue_limit": 100},
-}
-_REQUIRED = {
-    "user": ("email",),
-    "engine": ("name", "extension", "render_argument"),
-    "argtype": ("argtype_id",),
-    "machine": ("ip_address",),
-    "subscription": ("name",),
-}
-_UNIQUE = {"user": "email", "engine": "name", "subscription": "name"}
 
 
 # --------------------------------------------------------------------------- the four verbs
@@ -209,8 +74,8 @@ def rows(database: Database, kind: str) -> list[Row]:
 
 def add(database: Database, kind: str, values: Mapping[str, Any]) -> Row:
     """A new row, as `rows` shows it. Raises AdminError."""
-    given = _DEFAULTS[kind] | _checked(kind, values)
-    for column in _REQUIRED[kind]:
+    given = DEFAULTS[kind] | _checked(kind, values)
+    for column in REQUIRED[kind]:
         if column not in given:
             raise AdminError(f"A new {kind} needs {column}.")
 
@@ -221,7 +86,7 @@ def add(database: Database, kind: str, values: Mapping[str, Any]) -> Row:
         _check_references(kind, columns)
         _check_unique(kind, columns, None)
         try:
-            row_id = catalog.insert_row(kind, columns)
+            row_id = catalog.insert_row(kind, _stored(kind, columns, {}))
         except catalog.AlreadyThere as error:
             raise AdminError(str(error)) from None
         _check_whole(kind, row_id)
@@ -246,7 +111,7 @@ def change(database: Database, kind: str, row_id: object, values: Mapping[str, A
         key = found[catalog.key(kind)]
         _check_references(kind, columns)
         _check_unique(kind, columns, key)
-        catalog.update_row(kind, key, columns)
+        catalog.update_row(kind, key, _stored(kind, columns, found))
         _check_whole(kind, key)
         return _row(kind, key)
 
@@ -287,6 +152,24 @@ def issue_token(
     return database.transact(write), token
 
 
+def set_machine(database: Database, row_id: object, verb: str) -> Row:
+    """Do one of MACHINE_VERBS to a machine, named by its id or name. Raises NoSuchRow.
+
+    Running apis see it within a second or two. `forgive` also forgets all that it has failed.
+    """
+    state, reason = MACHINE_VERBS[verb]
+
+    def write(_tx: Transaction) -> Row:
+        key = _find("machine", row_id)["machine_id"]
+        catalog.lock_machine(key)
+        catalog.set_machine_state(key, state, reason)
+        if verb == "forgive":
+            machines.forgive(key)
+        return _row("machine", key)
+
+    return database.transact(write)
+
+
 # --------------------------------------------------------------------------- inside a transaction
 
 
@@ -309,16 +192,18 @@ def _new_user(columns: Row) -> Row:
 
 
 def _check_references(kind: str, columns: Row) -> None:
-    subscription_id = columns.get("subscription_id")
-    if kind != "user" or subscription_id is None:
-        return
-    if catalog.find_row("subscription", "subscription_id", subscription_id) is None:
-        raise AdminError(f"There is no subscription {subscription_id}.")
+    wanted = columns.get("subscription_id") if kind == "user" else None
+    if wanted is not None and catalog.find_row("subscription", "subscription_id", wanted) is None:
+        raise AdminError(f"There is no subscription {wanted}.")
+    named = set(str(columns.get("only_engines") or "").split())
+    unknown = named - {engine.name.lower() for engine in catalog.engines()} if named else set()
+    if unknown:
+        raise AdminError(f"There is no engine {min(unknown)[:60]}.")
 
 
 def _check_unique(kind: str, columns: Row, key: object) -> None:
-    column = _UNIQUE.get(kind)
-    if column is None or column not in columns:
+    column = UNIQUE.get(kind)
+    if column is None or not columns.get(column):
         return
     other = catalog.find_row(kind, column, columns[column])
     if other is not None and other[catalog.key(kind)] != key:
@@ -367,8 +252,8 @@ def _find(kind: str, row_id: object) -> Row:
         found = catalog.find_row(kind, "argtype_id", text)
     elif re.fullmatch(r"[0-9]{1,10}", text):
         found = catalog.find_row(kind, catalog.key(kind), int(text))
-    if found is None and kind in _UNIQUE:
-        found = catalog.find_row(kind, _UNIQUE[kind], text)
+    if found is None and kind in UNIQUE and text:
+        found = catalog.find_row(kind, UNIQUE[kind], text)
     if found is None:
         raise NoSuchRow(f"There is no {kind} {text[:60]}.")
     return found
@@ -381,4 +266,27 @@ def _row(kind: str, key: object) -> Row:
 
 
 def _shown(kind: str, row: Row) -> Row:
-    return {column: row[column] for column in COLUMNS[kind]}
+    told = row | (_limits(row) if kind == "engine" else {})
+    return {column: told[column] for column in (*COLUMNS[kind], *ONLY_SHOWN.get(kind, ()))}
+
+
+def _stored(kind: str, columns: Row, before: Row) -> Row:
+    """The columns to write: an engine's limits are one, and those that are not given stay."""
+    given = {name: columns[name] for name in columns if kind == "engine" and name in LIMITS}
+    if not given:
+        return columns
+    wanted = _limits(before) | given
+    limits = wire.Limits(**{LIMITS[name][0]: value for name, value in wanted.items()})
+    stored = {name: value for name, value in columns.items() if name not in LIMITS}
+    return stored | {"limits": options.limits(limits)}
+
+
+def _limits(row: Row) -> Row:
+    """An engine's limits, each as a column of its own."""
+    known = options.merged_limits(row.get("limits")) or wire.Limits()
+    values = msgspec.structs.asdict(known)
+    return {name: _whole(values[field]) for name, (field, _) in LIMITS.items()}
+
+
+def _whole(number: float | None) -> float | None:
+    return int(number) if number is not None and number == int(number) else number

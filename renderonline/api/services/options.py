@@ -49,9 +49,29 @@ def columns(
         "engine_version": version(request.engine_version),
         "tags": tags(request.tags),
         "notes": notes(request.notes),
-        "after_tasks": _after(request.after, is_own),
-        "start_at": _moment(request.start_at),
+        "after_tasks": after(request.after, is_own),
+        "start_at": moment(request.start_at),
         "limits": limits(request.limits),
+    }
+
+
+def changed(change: wire.TaskChange, is_own: Callable[[int], bool]) -> dict[str, Any]:
+    """The columns that a change of a task sets, but for its frames. Raises BadArgument."""
+    checks: dict[str, tuple[str, Callable[[Any], Any]]] = {
+        "priority": ("priority", priority),
+        "chunk_frames": ("chunk_frames", lambda value: count("ChunkFrames", value, least=0)),
+        "machine_limit": ("machine_limit", lambda value: count("MachineLimit", value)),
+        "tags": ("tags", tags),
+        "notes": ("notes", notes),
+        "after": ("after_tasks", lambda value: after(value, is_own)),
+        "start_at": ("start_at", moment),
+        "limits": ("limits", limits),
+    }
+    given = {name: getattr(change, name) for name in checks}
+    return {
+        checks[name][0]: checks[name][1](value)
+        for name, value in given.items()
+        if value is not msgspec.UNSET
     }
 
 
@@ -130,7 +150,8 @@ def merged_limits(*texts: str | None) -> wire.Limits | None:
     return wire.Limits(**found) if found else None
 
 
-def _after(task_ids: Sequence[int], is_own: Callable[[int], bool]) -> str:
+def after(task_ids: Sequence[int], is_own: Callable[[int], bool]) -> str:
+    """Tasks of the submitter's as a column of words. Raises BadArgument."""
     if len(task_ids) > MAX_AFTER:
         raise BadArgument(f"After names more than {MAX_AFTER} tasks.")
     for task_id in task_ids:
@@ -139,12 +160,13 @@ def _after(task_ids: Sequence[int], is_own: Callable[[int], bool]) -> str:
     return " ".join(map(str, sorted(set(task_ids))))
 
 
-def _moment(text: str | None) -> datetime | None:
+def moment(text: str | None) -> datetime | None:
+    """A moment in ISO 8601, without an offset UTC. Raises BadArgument."""
     if not text:
         return None
     try:
-        moment = datetime.fromisoformat(text)
-        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+        read = datetime.fromisoformat(text)
+        return read.replace(tzinfo=UTC) if read.tzinfo is None else read.astimezone(UTC)
     except (ValueError, OverflowError):
         raise BadArgument(
             f"StartAt is {text[:40]!r}; it takes a moment such as 2026-01-31T20:00:00Z."
