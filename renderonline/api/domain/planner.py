@@ -10,9 +10,10 @@ ahead of time; idle ones that find nothing help with the last frames of others (
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
@@ -103,12 +104,12 @@ class _Call:
         pools = self._pools(seats)
         offers: dict[int, Iterator[Seat]] = {}  # task → machines that have not been offered it
         passed: set[int] = set()  # tasks that none of the machines can have
-        while (found := self._next(pools, passed.__contains__)) is not None:
+        while (found := self._next(pools, passed)) is not None:
             task, pool = found
             if task.task_id not in offers:
                 offers[task.task_id] = self._offers(task, pool)
             for seat in offers[task.task_id]:
-                if seat.machine_id not in self._taken and self._give(task, seat, pool):
+                if self._give(task, seat, pool):
                     self._take(seat, pools.values())
                     break
             else:
@@ -117,17 +118,18 @@ class _Call:
     def copy(self, seats: Sequence[Seat]) -> None:
         """The last frames of others to those of these machines that found nothing."""
         pools = self._pools(seats)
+        helpers: dict[int, _Helpers] = {}  # by task
         for tail in self._tails(pools):
-            pool = pools[tail.task.requirement]
-            if not pool.free or self._is_at_limit(tail.task.engine):
+            task, pool = tail.task, pools[tail.task.requirement]
+            if not pool.seats or self._is_at_limit(task.engine):
                 continue
-            if tail.task.task_id not in pool.group.tails:  # a copy was the last it could have
+            if task.task_id not in pool.group.tails:  # a copy was the last it could have
                 continue
-            for seat in self._offers(tail.task, pool):
-                if seat.machine_id != tail.chunk.machine_id:
-                    if self._copy(tail, seat):
-                        self._take(seat, pools.values())
-                    break
+            if task.task_id not in helpers:
+                helpers[task.task_id] = _Helpers(task, self._offers(task, pool))
+            seat = helpers[task.task_id].first(self._taken)
+            if seat is not None and self._copy(tail, seat):
+                self._take(seat, pools.values())
 
     def undo(self) -> None:
         """Leave the queue as it was."""
@@ -151,16 +153,17 @@ class _Call:
         return pools
 
     def _next(
-        self, pools: Mapping[Requirement, _Pool], is_passed: Callable[[int], bool]
+        self, pools: Mapping[Requirement, _Pool], passed: set[int]
     ) -> tuple[Waiting, _Pool] | None:
         """The task that comes first of all that one of the free machines could do."""
         best: tuple[Rank, _Pool] | None = None
         for pool in pools.values():
             line = pool.group.line
-            if not line or not pool.free or (best and line[0] > best[0].negative_priority):
+            if not line or not pool.seats or (best and line[0] > best[0].negative_priority):
                 continue
             if self._is_at_limit(pool.group.requirement.engine):
                 continue
+            is_passed = partial(self._is_passed, passed, pool)
             rank = self._queue.first(pool.group, self._usage, is_passed)
             if rank is not None and (best is None or rank < best[0]):
                 best = (rank, pool)
@@ -169,6 +172,17 @@ class _Call:
         task = self._queue.get(best[0].task_id)
         assert task is not None
         return task, best[1]
+
+    def _is_passed(self, passed: set[int], pool: _Pool, task_id: int) -> bool:
+        """Whether none of the free machines may have the task; remembered in `passed`."""
+        if task_id in passed:
+            return True
+        task = self._queue.get(task_id)
+        assert task is not None
+        if not task.records or any(self._may_have(task, seat) for seat in pool.seats.values()):
+            return False
+        passed.add(task_id)
+        return True
 
     def _is_at_limit(self, engine: str) -> bool:
         limit = self._limits.get(engine)
@@ -200,7 +214,7 @@ class _Call:
     def _take(self, seat: Seat, pools: Iterable[_Pool]) -> None:
         self._taken.add(seat.machine_id)
         for pool in pools:
-            pool.free -= seat.machine_id in pool.seats
+            pool.seats.pop(seat.machine_id, None)
 
     # ----------------------------------------------------------------- what of it
 
@@ -226,7 +240,7 @@ class _Call:
             own=sum(len(chunk.frames) for chunk in own),
             is_at_work=bool(own),
             # Each user with tasks like this one gets as many of the machines as the others.
-            helpers=(pool.free - 1) // pool.group.users(task.priority) if not own else 0,
+            helpers=(len(pool.seats) - 1) // pool.group.users(task.priority) if not own else 0,
             has_backlog=pool.group.ready > 1,
         )
 
@@ -284,8 +298,8 @@ class _Pool:
 
     def __init__(self, group: Group, seats: Sequence[Seat]) -> None:
         self.group = group
-        self.seats = {seat.machine_id: seat for seat in seats}  # soonest free first
-        self.free = len(self.seats)
+        self.all = seats  # soonest free first
+        self.seats = {seat.machine_id: seat for seat in seats}  # those that are still free
 
     def with_record(self, task: Waiting) -> Iterator[Seat]:
         """Those that have worked on the task."""
@@ -296,9 +310,24 @@ class _Pool:
     def without_record(self, task: Waiting) -> Iterator[Seat]:
         """The others, those that feel well first."""
         for is_tired in (False, True):
-            for machine_id, seat in self.seats.items():
-                if machine_id not in task.records and _is_tired(seat, task) is is_tired:
+            for seat in self.all:
+                if seat.machine_id not in task.records and _is_tired(seat, task) is is_tired:
                     yield seat
+
+
+class _Helpers:
+    """The machines that could help with a task's last frames, best first."""
+
+    def __init__(self, task: Waiting, offers: Iterator[Seat]) -> None:
+        at_work = {chunk.machine_id for chunk in task.active}
+        self._seats = (seat for seat in offers if seat.machine_id not in at_work)
+        self._first: Seat | None = next(self._seats, None)
+
+    def first(self, taken: Set[int]) -> Seat | None:
+        """The best that is not taken. It stays the first until it is."""
+        if self._first is not None and self._first.machine_id in taken:
+            self._first = next(self._seats, None)
+        return self._first
 
 
 def _is_tired(seat: Seat, task: Waiting) -> bool:

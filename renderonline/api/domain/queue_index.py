@@ -120,6 +120,7 @@ class Queue:
         self._machines: dict[int, set[int]] = {}  # → the tasks of which they have something
         self._outlooks: dict[int, tuple[Waiting, Outlook]] = {}  # and what they were made from
         self._timed: list[tuple[datetime, int]] = []  # heap: those whose time has not come
+        self._alarms: dict[int, datetime] = {}  # task → the time in the heap that counts
         self._now: datetime | None = None
         for task in tasks:
             self.put(task)
@@ -156,7 +157,10 @@ class Queue:
         """From now on, tasks that were to start by `now` want machines."""
         self._now = now
         while self._timed and self._timed[0][0] <= now:
-            entry = self._entries.get(heapq.heappop(self._timed)[1])
+            start_at, task_id = heapq.heappop(self._timed)
+            if self._alarms.get(task_id) == start_at:
+                del self._alarms[task_id]
+            entry = self._entries.get(task_id)
             if entry is not None and not entry.is_ready and not entry.is_tail:
                 self._list(entry)
 
@@ -251,6 +255,10 @@ class Queue:
         self._engines.setdefault(engine, _Tally()).change(gone, came)
         for level in user.levels:
             level.rank_user(user_id, user.floor)
+        self._sweep_user(user_id)
+
+    def _sweep_user(self, user_id: int) -> None:
+        user = self._users[user_id]
         if not user.levels and not len(user.machines):
             del self._users[user_id]
 
@@ -279,7 +287,9 @@ class Queue:
         """Whether its start time is to come; it is looked at again then."""
         if task.start_at is None or (self._now is not None and task.start_at <= self._now):
             return False
-        heapq.heappush(self._timed, (task.start_at, task.task_id))
+        if self._alarms.get(task.task_id) != task.start_at:
+            self._alarms[task.task_id] = task.start_at
+            heapq.heappush(self._timed, (task.start_at, task.task_id))
         return True
 
     def _group(self, task: Waiting) -> Group:
@@ -326,3 +336,4 @@ class Queue:
             del group.levels[-task.priority]
             group.line.remove(-task.priority)
         group.ready -= 1
+        self._sweep_user(task.user_id)
