@@ -33,6 +33,9 @@ PAUSED = "The task was paused."
 CANCELLED = "Taken out of the queue by its owner."
 NOT_WANTED = "Its frames were taken out of the task."
 
+FRAMELESS = "generic"
+"""The adapter that cannot tell which frame its renderer is at."""
+
 
 def pause(ctx: Context, user: User, task_id: int, now: bool) -> wire.TaskDetail:
     """No machine gets the task until it is resumed.
@@ -42,12 +45,13 @@ def pause(ctx: Context, user: User, task_id: int, now: bool) -> wire.TaskDetail:
     """
 
     def write(tx: Transaction) -> None:
-        task = _live(user, task_id, "paused").task
+        job = _live(user, task_id, "paused")
+        task = job.task
         event = TaskEvent.CHANGE if task.state is TaskState.PAUSED else TaskEvent.PAUSE
         if now:
             task = states.take_back(ctx, tx, task, PAUSED, _stop(ctx))
         else:
-            task = _wind_down(ctx, tx, task)
+            task = _wind_down(ctx, tx, job)
         _move(ctx, tx, task, event)
 
     ctx.database.transact(write)
@@ -124,13 +128,13 @@ def change(ctx: Context, user: User, task_id: int, wanted: wire.TaskChange) -> w
 
     def write(tx: Transaction) -> None:
         tasks.locked(task_id)
-        before = own(user, task_id).task
-        _check_pieces(before, columns, frames)
-        if frames is None or str(frames) == before.frames:
-            _set(ctx, tx, before, columns)
+        job = own(user, task_id)
+        _check_pieces(job.task, columns, frames)
+        if frames is None or str(frames) == job.task.frames:
+            _set(ctx, tx, job.task, columns)
         else:
-            task = _set(ctx, tx, before, columns | {"frames": str(frames)})
-            _cut(ctx, tx, task, frames, has_project)
+            task = _set(ctx, tx, job.task, columns | {"frames": str(frames)})
+            _cut(ctx, tx, replace(job, task=task), frames, has_project)
 
     ctx.database.transact(write)
     return detail(ctx, user, task_id)
@@ -300,21 +304,27 @@ def _check_queue(task: Task) -> None:
         )
 
 
-def _wind_down(ctx: Context, tx: Transaction, task: Task) -> Task:
+def _wind_down(ctx: Context, tx: Transaction, job: Job) -> Task:
     """Take back what has not begun, and let machines end the frame they are at."""
-    active = chunks.active(task_id=task.task_id)
+    active = chunks.active(task_id=job.task.task_id)
     ahead = [chunk for chunk in active if chunk.state is ChunkState.ASSIGNED]
     begun = [chunk for chunk in active if chunk not in ahead]
     for chunk in ahead:
         states.interrupt(ctx, tx, chunk, PAUSED, _stop(ctx))
-    if task.is_split:
-        _end_with_frame(ctx, tx, begun, PAUSED)
-    return changes.returned(task, ahead, begun)
+    _end_with_frame(ctx, tx, job, begun, PAUSED)
+    return changes.returned(job.task, ahead, begun)
 
 
-def _end_with_frame(ctx: Context, tx: Transaction, begun: Sequence[Chunk], reason: str) -> None:
-    """Let machines stop when the frame they are at is saved. The original's cannot: it would lose
-    what it has, and goes on to the end of its chunk."""
+def _end_with_frame(
+    ctx: Context, tx: Transaction, job: Job, begun: Sequence[Chunk], reason: str
+) -> None:
+    """Let machines stop when the frame they are at is saved.
+
+    Where nobody can tell which one that is (a task in one piece, the generic engine, the original's
+    node), stopping would lose all that the chunk has: it goes on to its end.
+    """
+    if not job.task.is_split or commands.adapter_of(job.engine).name == FRAMELESS:
+        return
     ours = [view for view in ctx.fleet.views() if view.status and view.status.protocol is not None]
     able = {view.machine.machine_id for view in ours}
     for chunk in begun:
@@ -322,8 +332,9 @@ def _end_with_frame(ctx: Context, tx: Transaction, begun: Sequence[Chunk], reaso
             tx.after_commit(partial(ctx.background, ctx.stop_render, chunk, reason, True))
 
 
-def _cut(ctx: Context, tx: Transaction, task: Task, frames: FrameSet, has_project: bool) -> None:
+def _cut(ctx: Context, tx: Transaction, job: Job, frames: FrameSet, has_project: bool) -> None:
     """Give a split task exactly these frames."""
+    task = job.task
     active = chunks.active(task_id=task.task_id)
     ahead = [c for c in active if c.state is ChunkState.ASSIGNED and (c.frame_set - frames).runs]
     begun = [chunk for chunk in active if chunk not in ahead]
@@ -334,7 +345,7 @@ def _cut(ctx: Context, tx: Transaction, task: Task, frames: FrameSet, has_projec
         columns = {"frames": chunk.frames, "done": str(chunk.done)}
         if not chunks.set_(chunk.attempt_id, chunk.state, **columns):
             raise Stale
-    _end_with_frame(ctx, tx, cut.trimmed, NOT_WANTED)
+    _end_with_frame(ctx, tx, job, cut.trimmed, NOT_WANTED)
     moved = _with_frames(task, cut.task)
     if task.state not in QUEUED_TASK:
         if not changes.comes_back(task, cut.task):
