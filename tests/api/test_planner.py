@@ -113,6 +113,13 @@ def test_heavier_subscription_gets_more() -> None:
     assert sum(d.task_id == 2 for d in decided) == 15
 
 
+def test_subscription_without_weight_comes_last_but_comes() -> None:
+    weightless = task(1, user_id=2, weight=0.0)
+    assert pairs(decide([weightless, task(2, "1-2")], seats(3))) == [(1, 1), (2, 2), (2, 3)]
+    held = replace(weightless, active=(at_work(7, "500"),))
+    assert pairs(decide([held, task(2, "1-2")], seats(3))) == [(2, 1), (2, 2), (1, 3)]
+
+
 def test_what_a_user_had_lately_counts_like_machines() -> None:
     decided = decide([task(1), task(2, user_id=2)], seats(6), usage={1: 4.0})
     assert sum(d.task_id == 1 for d in decided) == 1

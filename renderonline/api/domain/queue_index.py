@@ -17,6 +17,10 @@ from renderonline.api.domain.pace import Outlook, outlook
 from renderonline.api.domain.workload import ActiveChunk, Requirement, Waiting
 
 
+LEAST_WEIGHT = 0.001
+"""A subscription without weight comes after all others, but it does come."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Rank:
     """A task's place in line. The smallest is next."""
@@ -231,8 +235,9 @@ class Queue:
             self._change(*before, gone=had)
         if after is not None and new is not None:
             user = self._users.setdefault(new.task.user_id, _User())
-            if has or user.weight != new.task.weight:
-                user.weight = new.task.weight
+            weight = max(new.task.weight, LEAST_WEIGHT)
+            if has or user.weight != weight:
+                user.weight = weight
                 self._change(*after, came=has)
 
     def _hold(self, old: _Entry | None, new: _Entry | None) -> None:
@@ -301,7 +306,7 @@ class Queue:
         if level is None:
             level = group.levels[-task.priority] = _Level()
             insort(group.line, -task.priority)
-        user = self._users.setdefault(task.user_id, _User(task.weight))
+        user = self._users.setdefault(task.user_id, _User(max(task.weight, LEAST_WEIGHT)))
         user.levels.add(level)
         insort(level.tasks.setdefault(task.user_id, []), (task.order, task.task_id))
         level.rank_user(task.user_id, user.floor)
