@@ -84,9 +84,10 @@ def test_a_chunk_that_came_with_an_answer(remote: Remote, project: Path, api: Li
 
 
 def test_a_chunk_that_came_with_the_answer_to_the_end(
-    remote: Remote, project: Path, api: ListeningApi
+    remote: Remote, project: Path, api: ListeningApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One request per chunk is enough to keep a machine at work."""
+    monkeypatch.setattr("renderonline.node.outbox.HOLD_S", 600.0)
     last = 6
     for attempt_id in range(2, last + 1):
         start, end = gated(project, attempt_id, ApiUrl=api.url, ReportKey="k")
@@ -95,9 +96,10 @@ def test_a_chunk_that_came_with_the_answer_to_the_end(
     start, end = gated(project, 1, ApiUrl=api.url, ReportKey="k")
     end.touch()
     remote.start(**start)
-    wait_until(lambda: api.end_of(last), "the last has ended")
     for attempt_id in range(1, last + 1):
+        wait_until(lambda number=attempt_id: api.end_of(number), "its end is told")
         assert [event.type for event in api.of(attempt_id)] == ["started", "ended"]
+    assert len(api.reports) == last
 
 
 def test_only_one_is_kept_ahead(remote: Remote, project: Path) -> None:
@@ -151,7 +153,7 @@ def test_a_stop_drops_what_waits(
     first_end.touch()
     remote.ended()
     assert remote.task()["AttemptId"] == 1
-    assert held(remote) == {}
+    wait_until(lambda: held(remote) == {}, "nothing is left to tell")
     assert api.of(2) == []
     assert not list(project.glob("*/begun-2"))
 
@@ -288,7 +290,8 @@ def test_many_chunks_one_behind_the_other(remote: Remote, project: Path) -> None
             "there is room for it",
             every_s=0.005,
         )
-    wait_until(lambda: (project / f"{last}.txt").exists(), "the last has been rendered")
+    wait_until(lambda: remote.task()["AttemptId"] == last, "the last has begun")
+    remote.ended()
     stop.set()
     questions.join()
     assert [(project / f"{n}.txt").read_text() for n in range(1, last + 1)] == ["x"] * last
