@@ -110,7 +110,6 @@ class SimulatedFarm:
         task = self.queue.get(decision.task_id)
         assert task is not None and task.todo is not None and decision.frames is not None
         machine = self._by_id[decision.machine_id]
-        is_first = machine.machine_id not in task.records
         attempt_id = next(self._numbers)
         chunk = ActiveChunk(
             attempt_id,
@@ -118,7 +117,6 @@ class SimulatedFarm:
             decision.frames,
             None,
             decision.copy_of is not None,
-            is_first,
         )
         active = tuple(
             replace(c, is_copied=True) if c.attempt_id == decision.copy_of else c
@@ -183,7 +181,9 @@ class SimulatedFarm:
         active = []
         for chunk in task.active:
             if chunk.attempt_id == work.chunk.attempt_id:
-                chunk = replace(chunk, frame_since=now, started_at=now if started else START)
+                chunk = replace(
+                    chunk, frame_since=now, started_at=now if started else chunk.started_at
+                )
             active.append(replace(chunk, frames=chunk.frames - gone))
         self.queue.put(replace(task, active=tuple(active)))
 

@@ -78,12 +78,27 @@ def test_time_left_of_a_machines_attempt() -> None:
     ],
 )
 def test_frame_that_is_being_rendered(frames: str, taken_s: float, expected: float) -> None:
-    chunk = at_work(7, frames, frame_since=NOW - timedelta(seconds=taken_s))
+    since = NOW - timedelta(seconds=taken_s)
+    chunk = replace(at_work(7, frames, frame_since=since), started_at=since - timedelta(seconds=9))
     queue = Queue([task(1, records=KNOWN, active=(chunk,))])
     assert attempt_seconds_left(queue, 7, 700, NOW) == pytest.approx(expected)
 
 
-def test_first_frame_on_a_machine_has_the_start_up_before_it() -> None:
-    chunk = at_work(9, "1", frame_since=NOW, is_first_of_machine=True)
-    queue = Queue([task(1, records=KNOWN, active=(chunk,))])
-    assert attempt_seconds_left(queue, 9, 900, NOW) == pytest.approx(8 / 3 + 4.0)
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (Record(frame_s=2.0, startup_s=3.0), 3.0 + 2 * 2.0),
+        (Record(frame_s=2.0, startup_s=3.0, is_warm=True), 2 * 2.0),
+        (Record(frame_s=2.0), 5.0 + 2 * 2.0),  # another machine's start
+        (None, 5.0 + 2 * 4.0),
+    ],
+)
+def test_cold_chunk_starts_up_before_its_first_frame(
+    record: Record | None, expected: float
+) -> None:
+    records = {8: Record(frame_s=4.0, startup_s=5.0)} | ({7: record} if record else {})
+    if record and record.startup_s:
+        records.pop(8)
+    starting = at_work(7, "1-2", frame_since=NOW)
+    queue = Queue([task(1, records=records, active=(starting,))])
+    assert attempt_seconds_left(queue, 7, 700, NOW) == pytest.approx(expected)

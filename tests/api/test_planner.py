@@ -327,7 +327,7 @@ def tail(what: str, machine_id: int = 7, **fields: object) -> Waiting:
         is_copied=fields.pop("is_copied", False),
     )
     values: dict[str, object] = {
-        "active": (chunk,),
+        "active": (replace(chunk, started_at=NOW - timedelta(hours=1)),),
         "records": {machine_id: Record(frame_s=10.0, startup_s=1.0)},
     }
     return task(1, "", **(values | fields))

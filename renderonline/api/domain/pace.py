@@ -68,7 +68,8 @@ def chunk_seconds_left(
     task: Waiting, chunk: ActiveChunk, known: Outlook, now: datetime
 ) -> float | None:
     """Until the chunk's last frame is saved; None: nothing is known of the task's pace."""
-    frame_s = task.record(chunk.machine_id).frame_s or known.frame_s
+    record = task.record(chunk.machine_id)
+    frame_s = record.frame_s or known.frame_s
     if frame_s is None or task.todo is None:
         return None
     frames = len(chunk.frames)
@@ -76,7 +77,7 @@ def chunk_seconds_left(
         return frames * frame_s
     taken_s = (now - chunk.frame_since).total_seconds()
     usual_s = frame_s
-    if chunk.is_first_of_machine and chunk.frame_since == chunk.started_at:
-        usual_s += known.startup_s or 0.0
+    if chunk.frame_since == chunk.started_at and not record.is_warm:
+        usual_s += record.startup_s or known.startup_s or 0.0
     is_overdue = taken_s > OVERDUE * usual_s
     return (frames - 1) * frame_s + (taken_s if is_overdue else max(0.0, usual_s - taken_s))

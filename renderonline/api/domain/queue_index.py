@@ -16,7 +16,6 @@ from datetime import datetime
 from renderonline.api.domain.pace import Outlook, outlook
 from renderonline.api.domain.workload import ActiveChunk, Requirement, Waiting
 
-
 LEAST_WEIGHT = 0.001
 """A subscription without weight comes after all others, but it does come."""
 

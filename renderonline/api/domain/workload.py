@@ -37,7 +37,6 @@ class ActiveChunk:
     frames: FrameSet  # still owed: not done by anyone
     started_at: datetime | None
     is_copied: bool = False  # another machine works on some of the same frames already
-    is_first_of_machine: bool = False  # so its pace includes what a first frame costs
     # When it last saved a frame; its start before that. None: not known, so never overdue.
     frame_since: datetime | None = None
 
