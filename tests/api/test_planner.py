@@ -243,11 +243,14 @@ def test_warm_before_fast_before_first() -> None:
     assert [d.machine_id for d in decided] == [3, 4, 2, 1, 5]
 
 
+@pytest.mark.parametrize("records", [{}, {1: Record(is_warm=True, frame_s=1.0)}])
 @pytest.mark.parametrize(
     "weary", [{"load": 1.6}, {"memory_free_bytes": 3 * GIB}, {"load": 9.0, "memory_bytes": 1}]
 )
-def test_machine_with_other_things_to_do_gets_work_last(weary: dict[str, object]) -> None:
-    wanted = task(1, "1-2", memory_bytes=4 * GIB, records={1: Record(is_warm=True, frame_s=1.0)})
+def test_machine_with_other_things_to_do_gets_work_last(
+    weary: dict[str, object], records: dict[int, Record]
+) -> None:
+    wanted = task(1, "1-2", memory_bytes=4 * GIB, records=records)
     free = [seat(1, **weary), *(seat(i, load=0.4, memory_free_bytes=4 * GIB) for i in (2, 3))]
     assert [d.machine_id for d in decide([wanted], free)] == [2, 3]
     assert [d.machine_id for d in decide([wanted], free[:2])] == [2, 1]
