@@ -1,0 +1,299 @@
+"""A farm to measure: a real api and real nodes on loopback, as programs of their own, and a user.
+
+Owns how these are started and set up (configuration files and the `admin` command, as an
+administrator would), the renderers that only cost time, and what is read off the programs: states
+over HTTP, results on the disk, CPU time by psutil. Everything ends with the block that began it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+import requests
+from mariadb import private_server
+
+from renderonline import wire
+from renderonline.client import Client
+from renderonline.engines.template import expand
+from renderonline.wire import TaskState
+
+OPEN = (TaskState.QUEUED, TaskState.RUNNING)
+FRAMES = "$RENDERONLINE:start_frame $RENDERONLINE:end_frame"
+OUTPUT = "$RENDERONLINE:@output_dir"
+LOOK_S = 0.005
+"""How often results and states are looked at, by the one who measures."""
+
+
+@dataclass(frozen=True)
+class Engine:
+    """An entry of RenderingEngines, and the row that goes with it."""
+
+    name: str
+    template: str  # the arguments
+    executable: str
+    adapter: str = "generic"
+    is_warm: bool = True
+
+    @property
+    def extension(self) -> str:
+        """Of its projects."""
+        return f".{self.name}"
+
+    def command(self, output_dir: Path, frame: int) -> list[str]:
+        """What a node starts for one frame."""
+        specials = {"@output_dir": str(output_dir)}
+        values = {"start_frame": str(frame), "end_frame": str(frame)}
+        return [self.executable, *expand(self.template, values, specials)]
+
+
+@dataclass(frozen=True)
+class Task:
+    """A submitted task. `began` is `time.time()` from before the request."""
+
+    task_id: int
+    output_dir: Path
+    began: float
+
+    def saved(self) -> int:
+        """How many files it has written."""
+        return sum(1 for _ in self.output_dir.iterdir()) if self.output_dir.is_dir() else 0
+
+
+@dataclass(frozen=True)
+class Cpu:
+    """CPU seconds so far, user and system together."""
+
+    api: float
+    nodes: float  # all of them, without renderers
+
+    def since(self, earlier: Cpu) -> Cpu:
+        return Cpu(self.api - earlier.api, self.nodes - earlier.nodes)
+
+
+@dataclass
+class Farm:
+    """A running farm with one user, who may queue 255 tasks."""
+
+    folder: Path
+    api: psutil.Process
+    nodes: Sequence[psutil.Process]
+    client: Client
+    headers: Mapping[str, str]
+    engines: Mapping[str, int]  # by extension, lower case: the id
+    _known: set[Path] = field(default_factory=set)
+
+    def submit(
+        self, project: Path, frames: str | None = None, chunk_frames: int | None = None
+    ) -> Task:
+        """Enqueue a project; None: as many frames to a chunk as the farm thinks right."""
+        request = wire.EnqueueRequest(
+            engine_id=str(self.engines[project.suffix]), frames=frames, chunk_frames=chunk_frames
+        )
+        content = project.read_bytes()
+        began = time.time()
+        answer = requests.post(
+            f"{self.client.server}/renderapi/v1/enqueue",
+            headers=self.headers,
+            files={"file": (project.name, content), "request": (None, wire.encode(request))},
+            timeout=60,
+        )
+        task_id = wire.decode(answer.content, wire.EnqueueResponse).task_id
+        if task_id is None:
+            raise SystemExit(f"The task was not taken: {answer.text}")
+        new = {*self.folder.glob("api/projects/*/*")} - self._known
+        self._known |= new
+        return Task(task_id, new.pop() / "output", began)
+
+    def wait(self, task: Task, files: int = 1) -> float:
+        """Wait until the task has succeeded; for how many seconds it was there.
+
+        The api is not asked before `files` results are there: asking would cost it time.
+        """
+        while task.saved() < files:
+            if time.time() - task.began > 3 and self.state(task) not in OPEN:
+                break
+            time.sleep(LOOK_S)
+        while (state := self.state(task)) in OPEN:
+            time.sleep(LOOK_S)
+        seconds = time.time() - task.began
+        if state is not TaskState.SUCCEEDED:
+            raise SystemExit(f"task {task.task_id} {state}: {self.client.task(task.task_id).task}")
+        return seconds
+
+    def state(self, task: Task) -> TaskState:
+        """The newest tasks only: short, whatever the number of chunks."""
+        tasks = self.client.info().tasks
+        return next(info.task.state for info in tasks if info.task.task_id == task.task_id)
+
+    def chunks(self, task: Task) -> list[wire.Chunk]:
+        """The task's attempts, at most the newest 500."""
+        return self.client.task(task.task_id).chunks
+
+    def cpu(self) -> Cpu:
+        return Cpu(_cpu_s(self.api), sum(map(_cpu_s, self.nodes)))
+
+
+def _cpu_s(process: psutil.Process) -> float:
+    times = process.cpu_times()
+    return float(times.user + times.system)
+
+
+@contextmanager
+def farm(
+    folder: Path,
+    engines: Sequence[Engine],
+    nodes: int = 1,
+    connection_string: str | None = None,
+    hook: Path | None = None,
+) -> Iterator[Farm]:
+    """A farm in `folder`, which should be empty, over SQLite unless told otherwise.
+
+    `hook` is a folder that comes first on the programs' module path: a `sitecustomize` in it runs
+    in each of them. The api's poll takes an hour: what is measured comes from events alone.
+    """
+    settings = {"ConnectionString": connection_string} if connection_string else {}
+    api = _config(folder, "RenderAPI.json", Port="0", DataPath="api", PollSeconds=3600, **settings)
+    headers = _set_up(api, engines)
+    offered = [
+        {
+            "EngineId": engine.name,
+            "ExecutablePath": engine.executable,
+            "Adapter": engine.adapter,
+            "Warm": engine.is_warm,
+        }
+        for engine in engines
+    ]
+    with ExitStack() as stack:
+        running = []
+        for number in range(1, nodes + 1):
+            place = folder / f"node{number}"
+            node = _config(
+                place, "HPCServer.json", Port="0", DataPath="data", RenderingEngines=offered
+            )
+            url, process = stack.enter_context(_program("node", node, hook))
+            running.append(process)
+            host = ("--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1])
+            _admin(api, "machine", "add", *host)
+        url, process = stack.enter_context(_program("api", api, hook))
+        client = stack.enter_context(Client(url, headers["email"], headers["token"]))
+        ids = {engine.extension: engine.engine_id for engine in client.engines()}
+        yield Farm(folder, process, running, client, headers, ids)
+
+
+def _set_up(api: Path, engines: Sequence[Engine]) -> dict[str, str]:
+    """Fill the database; the headers of the user in it."""
+    user = _admin(api, "user", "add", "--email", "bench@example.com")
+    _admin(api, "subscription", "set", str(user["SubscriptionId"]), "--queue-limit", "255")
+    for engine in engines:
+        row = ("--name", engine.name, "--extension", engine.extension, "--adapter", engine.adapter)
+        _admin(api, "engine", "add", *row, "--render-argument", engine.template)
+    return {"email": str(user["Email"]), "token": str(user["Token"])}
+
+
+def _config(folder: Path, name: str, **settings: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(json.dumps(settings))
+    return file
+
+
+def _admin(api: Path, *words: str) -> dict[str, Any]:
+    argv = [sys.executable, "-m", "renderonline", "admin", *words, "--config", str(api), "--json"]
+    done = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True)
+    made: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
+    return made
+
+
+@contextmanager
+def _program(mode: str, config: Path, hook: Path | None) -> Iterator[tuple[str, psutil.Process]]:
+    """`renderonline api` or `node`: its address and its process. Its log lies beside its config."""
+    environment = {**os.environ, "HOME": str(config.parent), "USERPROFILE": str(config.parent)}
+    if hook is not None:
+        path = [str(hook), *filter(None, [os.environ.get("PYTHONPATH")])]
+        environment["PYTHONPATH"] = os.pathsep.join(path)
+    with config.with_suffix(".log").open("wb") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "renderonline", mode, "--config", str(config)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            env=environment,
+            text=True,
+        )
+    assert running.stdout is not None
+    try:
+        said = running.stdout.readline().split()
+        if not said:
+            raise SystemExit(f"{mode} did not start:\n{config.with_suffix('.log').read_text()}")
+        yield said[-1], psutil.Process(running.pid)
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+# --------------------------------------------------------------------------- renderers
+
+
+def empty_renderer() -> Engine:
+    """The cheapest process that leaves a file behind."""
+    touch = shutil.which("touch")
+    if touch is None:
+        program = "import sys; open(f'{sys.argv[1]}/{sys.argv[2]}', 'w').close()"
+        return Engine("empty", f'-S -c "{program}" {OUTPUT} {FRAMES}', sys.executable)
+    # A chunk is one frame, so both name the same file.
+    return Engine("empty", " ".join(f"{OUTPUT}/{name}" for name in FRAMES.split()), touch)
+
+
+def sleeper(seconds: float) -> Engine:
+    """A renderer that takes so long, and the start of a small Python, for whatever it gets."""
+    program = (
+        f"import sys, time; time.sleep({seconds}); open(f'{{sys.argv[1]}}/{{sys.argv[2]}}', 'w')"
+    )
+    return Engine("sleeper", f'-S -c "{program}" {OUTPUT} {FRAMES}', sys.executable)
+
+
+def project(folder: Path, engine: Engine) -> Path:
+    """A project that means nothing to anybody, for one of these."""
+    file = folder / f"scene{engine.extension}"
+    file.write_text("nothing")
+    return file
+
+
+# --------------------------------------------------------------------------- the command line
+
+
+def options(summary: str | None) -> argparse.ArgumentParser:
+    """What all these programs understand. `summary`: a module's docstring."""
+    parser = argparse.ArgumentParser(description=(summary or "").splitlines()[0])
+    database = parser.add_mutually_exclusive_group()
+    database.add_argument(
+        "--mysql", metavar="CONNECTIONSTRING", help="an empty database to use instead of SQLite"
+    )
+    database.add_argument(
+        "--mariadb", action="store_true", help="start a MariaDB server for this run and use that"
+    )
+    return parser
+
+
+@contextmanager
+def workplace(chosen: argparse.Namespace) -> Iterator[tuple[Path, str | None]]:
+    """A folder for the run, and the connection string of the database that was chosen."""
+    with tempfile.TemporaryDirectory(prefix="renderonline-") as name, ExitStack() as stack:
+        folder = Path(name)
+        connection_string: str | None = chosen.mysql
+        if chosen.mariadb:
+            connection_string = stack.enter_context(private_server(folder / "mariadb"))
+        yield folder / "farm", connection_string
