@@ -263,7 +263,9 @@ ENQUEUES: dict[str, Body] = {
     "frames and arguments contradict": multipart.body([request_with(Frames="1-9"), FILE]),
     "frames no range": multipart.body([request_with(Arguments=[], Frames="all"), FILE]),
     "frames inverted": multipart.body([request_with(Arguments=[], Frames="9-1"), FILE]),
-    "frames with gaps": multipart.body([request_with(Arguments=[], Frames="1,5,9"), FILE]),
+    "frames with gaps, of a task in one piece": multipart.body(
+        [request_with(Arguments=[], Frames="1,5,9"), FILE]
+    ),
     "frames negative": multipart.body([request_with(Arguments=[], Frames="-5--1"), FILE]),
     "frames endless": multipart.body([request_with(Arguments=[], Frames="1," * 60_000), FILE]),
     "frames too many": multipart.body([request_with(Arguments=[], Frames="1-99999999999"), FILE]),

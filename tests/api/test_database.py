@@ -135,9 +135,7 @@ def test_row_that_matches_counts_also_when_it_stays_the_same(database: Database)
         return chunks.set_(chunk_id, ChunkState.ASSIGNED, frames_done=0)
 
     assert database.transact(write)
-    assert not database.transact(
-        lambda _tx: chunks.set_(chunk_id, ChunkState.LOST, frames_done=0)
-    )
+    assert not database.transact(lambda _tx: chunks.set_(chunk_id, ChunkState.LOST, frames_done=0))
 
 
 def test_each_of_many_claims_is_one_claimers(database: Database) -> None:

@@ -38,14 +38,14 @@ def files(control: Control) -> list[str]:
 
 def test_dispatcher_is_woken_once_the_task_is_there(farm: Control) -> None:
     seen: list[bool] = []
-    ctx: Context = replace(farm.ctx, wake=lambda: seen.append(farm.is_queued(1)))
+    ctx: Context = replace(farm.ctx, changed=lambda number: seen.append(farm.is_queued(number)))
     assert enqueue(ctx, farm.user(), upload(farm)) == 1
     assert seen == [True]
 
 
 def test_nobody_is_woken_by_a_refusal(farm: Control) -> None:
     woken: list[int] = []
-    ctx = replace(farm.ctx, wake=lambda: woken.append(1))
+    ctx = replace(farm.ctx, changed=woken.append)
     with pytest.raises(Refused):
         enqueue(ctx, farm.user(), upload(farm, "scene.other"))
     assert woken == []

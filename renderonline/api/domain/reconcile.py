@@ -62,7 +62,9 @@ def event_of(outcome: Outcome) -> ChunkEvent:
     """What an outcome does to its chunk. A render that was stopped is nobody's failure."""
     if outcome.is_success:
         return ChunkEvent.SUCCEED
-    if outcome.cause in (Cause.INTERRUPTED, Cause.LOST):
+    if outcome.cause is Cause.LOST:
+        return ChunkEvent.LOSE
+    if outcome.cause is Cause.INTERRUPTED:
         return ChunkEvent.INTERRUPT
     return ChunkEvent.FAIL
 

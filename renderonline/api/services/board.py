@@ -123,9 +123,6 @@ class Board:
             return
         task = job.task
         self._versions[task_id] = task.version
-        if task.state is TaskState.PAUSED:
-            self.queue.drop(task_id)
-            return
         order, weight = place
         active = chunks.active(task_id=task_id)
         self._forget_attempts(task_id, {chunk.attempt_id for chunk in active})
@@ -146,7 +143,7 @@ class Board:
                 chunk_frames=chunk_frames,
                 machine_limit=task.machine_limit,
                 start_at=task.start_at,
-                is_blocked=self._is_blocked(task),
+                is_blocked=task.state is TaskState.PAUSED or self._is_blocked(task),
                 preview=task.preview,
                 min_memory_bytes=max((r.memory_bytes or 0 for r in records.values()), default=0)
                 or None,

@@ -31,6 +31,7 @@ class Command:
     arguments: str
     frames: FrameSet | None  # None where they are not known
     recipe: str | None  # how to make a chunk's command line; None: the task is one piece
+    wanted: FrameSet | None = None  # the frames that were asked for one by one
 
 
 def adapter_of(engine: Engine) -> Adapter:
@@ -113,13 +114,8 @@ def build(
         raise BadArgument("The command line gets too long; shorten the values or the file's name.")
     frames = wanted or (FrameSet.parse(owes.frames) if owes.frames else _range(values))
     is_split = frames is not None and not owes.movie and is_splittable(engine.render_argument)
-    if not is_split and wanted is not None and not wanted.is_contiguous:
-        raise BadArgument(
-            f"Frames {wanted} has gaps, and a movie is rendered in one piece: give one range from "
-            "first to last, or choose an image format."
-        )
     recipe = json.dumps({"template": engine.render_argument, "values": values})
-    return Command(arguments, frames, recipe if is_split else None)
+    return Command(arguments, frames, recipe if is_split else None, wanted)
 
 
 def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:

@@ -38,6 +38,7 @@ def columns(
     """
     chunk_frames = count("ChunkFrames", request.chunk_frames, least=0)
     size = engine.chunk_frames if chunk_frames is None else chunk_frames
+    _check_gaps(command, size)
     frames = command.frames if command.recipe is not None and size != 0 else None
     return {
         "todo": None if frames is None else str(frames),
@@ -73,6 +74,15 @@ def changed(change: wire.TaskChange, is_own: Callable[[int], bool]) -> dict[str,
         for name, value in given.items()
         if value is not msgspec.UNSET
     }
+
+
+def _check_gaps(command: Command, size: int | None) -> None:
+    is_split = command.recipe is not None and size != 0
+    if not is_split and command.wanted is not None and not command.wanted.is_contiguous:
+        raise BadArgument(
+            f"Frames {str(command.wanted)[:60]} has gaps, and this task is rendered in one piece, "
+            "as a movie is: give one range from first to last."
+        )
 
 
 def preview(frames: FrameSet) -> FrameSet:
