@@ -79,6 +79,16 @@ def test_a_project_that_is_gone_is_not_rendered_from_memory(kit: Kit) -> None:
     assert exit_code != 0
 
 
+def test_what_nobody_could_see_change_is_not_kept(kit: Kit) -> None:
+    kit.frame(1).abandon()
+    (kit.folder / "project").unlink()
+    (kit.folder / "open.py").write_text("print('needs no project')")
+    chunk = kit.frame(2)
+    assert finish(chunk) == (["needs no project"], 0)
+    assert not chunk.is_warm
+    assert kit.requests == [True, False]
+
+
 def test_after_a_failure_the_next_chunk_starts_afresh(kit: Kit) -> None:
     chunk = kit.frame(FAILS)
     assert finish(chunk)[1] == 1

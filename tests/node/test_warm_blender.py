@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -74,6 +75,17 @@ class Studio:
             with Image.open(file) as image:
                 found[file.name] = image.mode.encode() + image.tobytes()
         return found
+
+
+@pytest.fixture
+def blend(blend: Callable[[str], Path], tmp_path: Path) -> Callable[[str], Path]:
+    """A copy of the scene that no other worker of the test run touches: a change is noticed."""
+    return lambda kind: Path(shutil.copy(blend(kind), tmp_path))
+
+
+@pytest.fixture
+def cube(blend: Callable[[str], Path]) -> Path:
+    return blend("cube")
 
 
 @pytest.fixture(params=list(RENDERERS))

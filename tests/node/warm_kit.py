@@ -56,6 +56,7 @@ class Kit:
     spawner: Spawner
     folder: Path
     started: list[RenderProcess] = field(default_factory=list)
+    requests: list[bool] = field(default_factory=list)  # which of them have a pipe for requests
 
     def order(
         self,
@@ -83,6 +84,7 @@ class Kit:
             environment = {**os.environ, "PWD": str(self.folder)}
             process = RenderProcess(self.spawner, command, self.folder, environment, takes_requests)
             self.started.append(process)
+            self.requests.append(takes_requests)
             return process
 
         return self.warm.process(order, start)
