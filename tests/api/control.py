@@ -77,6 +77,7 @@ class Control:
             fleet=fleet,
             wake=lambda: None,
             changed=board.changed,
+            seconds_left=board.seconds_left,
             used=board.used,
             machine_free=fleet.freed,
             stop_render=Stopper(self.database, fleet, hpc, self.clock),

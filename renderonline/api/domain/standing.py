@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from renderonline.api.domain.model import Chunk, Record, Task
+from renderonline.api.domain.model import Chunk, Task
 from renderonline.api.domain.transitions import ACTIVE_CHUNK
 from renderonline.frames import FrameSet
 from renderonline.wire import ChunkState, TaskState
@@ -17,11 +16,10 @@ MIN_PROGRESS_FOR_ETA = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A task, what tells of it (its active chunks, or of one piece the last), and the paces."""
+    """A task and what tells of it: its active chunks, or of one piece the last."""
 
     task: Task
     chunks: tuple[Chunk, ...]
-    records: Mapping[int, Record]
 
     @property
     def frames_total(self) -> int | None:
@@ -61,19 +59,16 @@ class Standing:
         )
         return min((self.frames_done + parts) / total, 1.0)
 
-    def eta_seconds(self, now: datetime) -> int | None:
-        """Seconds left, if machines go on as they did; None while that would be a guess."""
+    def eta_seconds(self, now: datetime, measured_s: float | None) -> int | None:
+        """Seconds left, if machines go on as they did; None while that would be a guess.
+
+        `measured_s`: of a split task, by the paces of the machines that work on it.
+        """
         if self.task.state is not TaskState.RUNNING:
             return None
         if not self.task.is_split:
             return _of_one_piece(self._telling, now)
-        rates = [1 / r.frame_s for r in self._at_work() if r.frame_s]
-        left = (self.frames_total or 0) * (1 - self.progress) - len(self.task.failed)
-        return max(0, round(left / sum(rates))) if rates else None
-
-    def _at_work(self) -> list[Record]:
-        machines = {chunk.machine_id for chunk in self.chunks}
-        return [record for machine, record in self.records.items() if machine in machines]
+        return None if measured_s is None else max(0, round(measured_s))
 
     @property
     def _telling(self) -> Chunk | None:

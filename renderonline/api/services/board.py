@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from renderonline.api.db import chunks, tasks
 from renderonline.api.db.connection import Database
-from renderonline.api.domain import model, workload
+from renderonline.api.domain import estimate, model, workload
 from renderonline.api.domain.planner import Queue
 from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services.fleet import Fleet
@@ -73,6 +73,16 @@ class Board:
         with self._lock:
             used = dict(self._used or {})
         return {user: _decayed(entry, now) / HALF_LIFE_S for user, entry in used.items()}
+
+    def seconds_left(self, task_id: int) -> float | None:
+        """How long the rest of a split task takes on the machines that work on it, or did before;
+        None while nobody has measured it."""
+        task = self.queue.get(task_id)
+        return (
+            None
+            if task is None
+            else estimate.task_seconds_left(task, () if task.active else tuple(task.records))
+        )
 
     def sync(self) -> None:
         """Bring the queue up to date. One thread at a time. Raises DatabaseError."""

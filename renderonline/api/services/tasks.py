@@ -159,8 +159,7 @@ def _standings(jobs: Sequence[model.Job]) -> dict[int, Standing]:
         told = list(active[task.task_id])
         if not task.is_split and not told:
             told = [c for c in [chunks.latest(task.task_id)] if c is not None]
-        paces = chunks.records(task.task_id) if task.state is TaskState.RUNNING else {}
-        standings[task.task_id] = Standing(task, tuple(told), paces)
+        standings[task.task_id] = Standing(task, tuple(told))
     return standings
 
 
@@ -217,7 +216,7 @@ def _task(ctx: Context, task: model.Task, standing: Standing) -> wire.Task:
         frames_total=standing.frames_total,
         frames_done=standing.frames_done,
         frames_failed=standing.frames_failed,
-        eta_seconds=standing.eta_seconds(ctx.clock.now()),
+        eta_seconds=standing.eta_seconds(ctx.clock.now(), ctx.seconds_left(task.task_id)),
         cause=task.message,
         priority=task.priority,
         tags=sorted(task.tags),
