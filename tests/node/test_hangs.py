@@ -153,6 +153,24 @@ def test_a_hung_render_is_ended_with_its_tree(
     assert not any(map(is_alive, pids))
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no way to ask there")
+def test_a_hung_render_is_asked_first(start_node: Callable[..., NodeApp], project: Path) -> None:
+    """It may have a frame to finish writing."""
+    clock = HandClock()
+    remote = Remote(start_node(clock=clock).url)
+    code = """
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: (open("asked", "w"), sys.exit(0)))
+open("ready", "w")
+time.sleep(600)
+"""
+    remote.start(**ours(project, write_script(project, code), Limits={"SilenceSeconds": 60}))
+    wait_until((project / "ready").exists, "it can be asked")
+    clock.seconds += 61
+    assert remote.ended()["Cause"] == "timeout"
+    assert (project / "asked").exists()
+
+
 def test_a_render_that_eats_the_memory_is_ended(remote: Remote, project: Path) -> None:
     start = ours(project, write_script(project, HOG), Limits={"MemoryBytes": 200 * MIB})
     remote.start(**start)

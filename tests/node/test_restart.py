@@ -105,6 +105,8 @@ def test_an_end_that_could_not_be_told_is_told_by_the_next_start(
     assert (held["AttemptId"], held["IsSuccess"], held["IsRunning"]) == (3, True, False)
     remote.start(**start)  # its answer was lost before the node ended
     assert remote.status()["Task"] is None
+    remote.start(**start | {"ReportKey": "another database's", "ApiUrl": None})
+    assert remote.ended()["AttemptId"] == 3
     api.status = 200
     told_end = wait_until(lambda: api.end_of(3), "the end is told")
     assert (told_end.is_success, told_end.exit_code) == (True, 0)
