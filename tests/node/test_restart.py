@@ -64,6 +64,7 @@ def test_a_render_that_was_running_is_lost_but_not_its_frames(
         lambda: any(b'"1-2"' in file.read_bytes() for file in journal(tmp_path)),
         "two frames are written down",
     )
+    wait_until(lambda: api.of(3), "its start is told")
     boot = remote.status()["Boot"]
     node.kill()
     assert len(journal(tmp_path)) == 2
