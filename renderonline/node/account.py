@@ -165,5 +165,5 @@ class Account:
         with self._lock:
             is_settled = self._is_told and (self._is_released or is_silent)
         if is_settled:
-            self._journal.remove(self._entry.task)
             self._owner.settled(self)
+            self._journal.remove(self._entry.task)
