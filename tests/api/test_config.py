@@ -51,7 +51,9 @@ NODE_MISTAKES: list[tuple[str, Any]] = [
     ("RenderingEngines", [{"EngineId": "a", "ExecutablePath": 5}]),
     ("RenderingEngines", [{"EngineId": "a", "Adapter": "maya"}]),
     ("RenderingEngines", [{"EngineId": "a", "Environment": {"A": 1}}]),
+    ("RenderingEngines", [{"EngineId": "a", "Warm": "yes"}]),
     ("RenderingEngines", [{"EngineId": "a"}, {"EngineId": "A"}]),
+    ("WarmMemoryBytes", 0),
     ("Host", ""),
 ]
 
@@ -99,7 +101,7 @@ def test_unknown_key_of_an_engine_costs_nothing_else(tmp_path: Path) -> None:
     assert settings.engines == (EngineSetting("a", None), EngineSetting("b", None))
     assert warnings == (
         f"{tmp_path / 'node.json'}: RenderingEngines: unknown key 'Executable' is ignored. "
-        "Known: EngineId, ExecutablePath, Adapter, Environment.",
+        "Known: EngineId, ExecutablePath, Adapter, Environment, Warm.",
     )
 
 
@@ -146,7 +148,7 @@ def test_engines_of_a_node(tmp_path: Path) -> None:
         {"EngineId": "blender", "ExecutablePath": "/usr/bin/blender"},
         {"engineid": "pov", "executablepath": "povray", "ADAPTER": "Generic"},
         {"EngineId": "own", "ExecutablePath": "bin/own", "Environment": {"A": "b"}},
-        {"EngineId": "found"},
+        {"EngineId": "found", "warm": False},
     ]
     settings, warnings = parse(NodeSettings, {"RenderingEngines": engines}, tmp_path)
     assert warnings == ()
@@ -157,6 +159,7 @@ def test_engines_of_a_node(tmp_path: Path) -> None:
     assert own.executable_path == str(tmp_path / "bin" / "own")
     assert own.environment == (("A", "b"),)
     assert found.executable_path is None
+    assert [engine.warm for engine in settings.engines] == [True, True, True, False]
 
 
 @pytest.mark.parametrize(
