@@ -10,9 +10,10 @@ import logging
 import random
 import sqlite3
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 import peewee
@@ -126,6 +127,11 @@ class Database:
         self.target = target
         self.is_mysql = isinstance(target, MySqlTarget)
         self.peewee = _mysql(target) if isinstance(target, MySqlTarget) else _sqlite(target)
+        # SQLite has one writer at a time, and lets the others sleep for ever longer between two
+        # tries. Our own threads take turns here, and wait no longer than they must.
+        self._turn: AbstractContextManager[Any] = (
+            nullcontext() if self.is_mysql else threading.RLock()
+        )
         proxy.initialize(self.peewee)
 
     @contextmanager
@@ -149,7 +155,7 @@ class Database:
         for attempt in range(TRIES):
             transaction = Transaction()
             try:
-                with self.peewee.connection_context(), self._atomic():
+                with self._turn, self.peewee.connection_context(), self._atomic():
                     result = write(transaction)
             except (peewee.OperationalError, Stale) as error:
                 if attempt == TRIES - 1 or not _may_succeed_again(error):

@@ -57,13 +57,15 @@ class Dispatcher:
         self._refusals: dict[tuple[int, int], int] = {}
         self._turn = threading.Lock()  # one plan at a time
         self._answered: Counter[int] = Counter()  # machines that are being answered just now
+        self._count = threading.Lock()  # of `_answered`
 
     def step(self) -> int:
         """Start what can be started now; how many starts were sent off."""
         with self._turn:
             self._board.sync()
             seats = [*self._ctx.fleet.idle(), *self._soon_free(self._ctx.fleet.working())]
-            seats = [seat for seat in seats if not self._answered[seat.machine_id]]
+            with self._count:
+                seats = [seat for seat in seats if not self._answered[seat.machine_id]]
             claims = self._claims(seats)
         for claim in claims:
             self._pool.submit(self._start, claim)
@@ -73,12 +75,12 @@ class Dispatcher:
     def answering(self, machine_id: int) -> Iterator[None]:
         """Meanwhile the machine is left to `next_for`: its next chunk goes with the answer to its
         report, which saves a request."""
-        with self._turn:
+        with self._count:
             self._answered[machine_id] += 1
         try:
             yield
         finally:
-            with self._turn:
+            with self._count:
                 self._answered[machine_id] -= 1
             self._ctx.wake()
 
