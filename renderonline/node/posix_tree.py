@@ -18,6 +18,9 @@ import psutil
 MARK = "RENDERONLINE_ATTEMPT"
 """The variable whose random value says to which tree a process belongs. Not a secret."""
 
+EARLIER_S = 2.0
+"""A process may seem to be so much older than it is: system times are rounded, clocks are slewed."""
+
 LOOK_AGAIN_S = 0.02
 KILL_S = 3.0
 """How long to insist with SIGKILL; only a process stuck in the kernel outlives that."""
@@ -29,6 +32,8 @@ class PosixTree:
     def __init__(self, mark: str, pid: int | None = None) -> None:
         """`pid` None: the process is about to start, and only its mark is known."""
         self._mark = mark
+        self._since = time.time() - EARLIER_S
+        self._clocks_apart = time.time() - time.monotonic()
         self._root: psutil.Process | None = None
         if pid is not None:
             self.adopt(pid)
@@ -46,7 +51,11 @@ class PosixTree:
         found = [
             process
             for process in psutil.process_iter()
-            if process.pid in known or self._is_in_group(process) or self._is_marked(process)
+            if process.pid in known
+            or (
+                self._may_be_ours(process)
+                and (self._is_in_group(process) or self._is_marked(process))
+            )
         ]
         return [process for process in found if _is_alive(process)]
 
@@ -76,6 +85,16 @@ class PosixTree:
             return {self._root.pid, *(p.pid for p in self._root.children(recursive=True))}
         except psutil.Error:
             return {self._root.pid}
+
+    def _may_be_ours(self, process: psutil.Process) -> bool:
+        """Whether the process is not older than the tree. Reading the environment of everything
+        that runs takes milliseconds; ages are remembered by psutil."""
+        if abs(time.time() - time.monotonic() - self._clocks_apart) > 1:
+            return True  # the clock was set meanwhile: ages say nothing
+        try:
+            return process.create_time() >= self._since
+        except psutil.Error:
+            return False
 
     def _is_in_group(self, process: psutil.Process) -> bool:
         """Whether `process` is in the group that the root leads or led.

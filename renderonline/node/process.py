@@ -126,6 +126,7 @@ class RenderProcess:
         self._chunks: queue.Queue[bytes] = queue.Queue(maxsize=CHUNKS_AHEAD)
         self._is_abandoned = threading.Event()
         self._drain_until: float | None = None
+        self._has_no_tree = False  # everything that it started has ended, too
         try:
             threading.Thread(target=self._pump, name="renderer-output", daemon=True).start()
         except BaseException:
@@ -150,7 +151,8 @@ class RenderProcess:
     def wait(self) -> int:
         """The exit code (negative: the signal that ended it), once its whole tree has ended."""
         exit_code = self._popen.wait()
-        self._tree.end(grace_s=0)
+        if not self._has_no_tree:
+            self._tree.end(grace_s=0)
         self._tree.close()
         if self._popen.stdin is not None:
             self._popen.stdin.close()
@@ -195,7 +197,7 @@ class RenderProcess:
 
     def _look_for_exit(self) -> None:
         if self._drain_until is None and self._popen.poll() is not None:
-            self._tree.end(grace_s=0)
+            self._has_no_tree = self._tree.end(grace_s=0)
             self._drain_until = time.monotonic() + DRAIN_S
 
     def _pump(self) -> None:

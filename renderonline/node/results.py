@@ -71,7 +71,7 @@ class LocalResults:
         if self.fault() is not None or not self._output_dir.is_dir():
             return []
         after = dict(_stamps(self._output_dir))
-        return sorted(path for path, stamp in after.items() if self._before.get(path) != stamp)
+        return sorted(Path(n) for n, stamp in after.items() if self._before.get(n) != stamp)
 
     def fault(self) -> str | None:
         """A renderer runs what is in the scene, which may put a link in the folder's place."""
@@ -87,20 +87,27 @@ class LocalResults:
         )
 
 
-def _stamps(folder: Path) -> Iterator[tuple[Path, Stamp]]:
-    """Every regular file below `folder`, relative to it. No link is followed."""
-    for parent, folders, names in os.walk(folder):
-        # `os.walk` knows symbolic links by itself, but follows junctions.
-        folders[:] = [name for name in folders if not _is_link(Path(parent, name))]
-        for name in names:
-            path = Path(parent, name)
-            try:
-                status = path.lstat()
-            except FileNotFoundError:
-                continue  # a renderer's temporary file, gone between listing and looking
-            if stat.S_ISREG(status.st_mode):
-                stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
-                yield path.relative_to(folder), stamp
+def _stamps(folder: Path) -> Iterator[tuple[str, Stamp]]:
+    """Every regular file below `folder`, by its path relative to it. No link is followed.
+
+    Strings and the plain calls of `os`: a task may have thousands of frames, and each chunk looks
+    at all of them twice.
+    """
+    pending = [""]
+    while pending:
+        inside = pending.pop()
+        with os.scandir(os.path.join(folder, inside)) as entries:  # noqa: PTH118
+            for entry in entries:
+                try:
+                    status = os.lstat(entry.path)
+                except FileNotFoundError:
+                    continue  # a renderer's temporary file, gone between listing and looking
+                name = f"{inside}{entry.name}"
+                if stat.S_ISREG(status.st_mode):
+                    times = (status.st_mtime_ns, status.st_ctime_ns)
+                    yield name, (status.st_size, *times, status.st_ino)
+                elif stat.S_ISDIR(status.st_mode) and not _leads_elsewhere(status):
+                    pending.append(f"{name}{os.sep}")
 
 
 def _is_link(path: Path) -> bool:
@@ -109,5 +116,10 @@ def _is_link(path: Path) -> bool:
         status = path.lstat()
     except FileNotFoundError:
         return False
+    return _leads_elsewhere(status)
+
+
+def _leads_elsewhere(status: os.stat_result) -> bool:
+    """A symbolic link, or Windows' junction, which counts as a folder there."""
     tag: int = getattr(status, "st_reparse_tag", 0)  # only Windows has it
     return stat.S_ISLNK(status.st_mode) or tag == JUNCTION_TAG

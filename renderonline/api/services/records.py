@@ -28,8 +28,9 @@ def note(
     before = known or Record()
     columns: dict[str, Any] = {"is_warm": outcome.is_warm}
     rendered = len(chunk.done) if task.is_split else max(chunk.frames_done, int(outcome.is_success))
-    render_s = _render_s(ctx, chunk, outcome)
-    if rendered and render_s is not None:
+    render_s = _render_s(ctx, chunk, outcome, before.is_warm)
+    is_told = before.is_warm or rendered > 1 or not _hides_frame(outcome)
+    if rendered and render_s is not None and is_told:
         columns |= {"frames": before.frames + rendered, "render_s": before.render_s + render_s}
     if outcome.memory_bytes is not None:
         columns["peak_bytes"] = max(outcome.memory_bytes, before.peak_bytes or 0)
@@ -61,10 +62,16 @@ def judge(ctx: Context, job: Job, event: ChunkEvent) -> Judgement:
     )
 
 
-def _render_s(ctx: Context, chunk: Chunk, outcome: Outcome) -> float | None:
-    """Seconds of rendering; where the machine does not tell, all of the attempt's."""
+def _hides_frame(outcome: Outcome) -> bool:
+    """Whether the first sign of rendering was the first frame saved: its time is in the start-up."""
+    return outcome.render_s is not None and outcome.render_s < 0.1 * (outcome.startup_s or 0.0)
+
+
+def _render_s(ctx: Context, chunk: Chunk, outcome: Outcome, was_warm: bool) -> float | None:
+    """Seconds of rendering; of an open renderer, and where the machine does not tell, all of the
+    attempt's."""
     if outcome.render_s is not None:
-        return outcome.render_s
+        return outcome.render_s + (outcome.startup_s or 0.0) * was_warm
     if chunk.started_at is None:
         return None
     return max((ctx.clock.now() - chunk.started_at).total_seconds(), 0.0)
