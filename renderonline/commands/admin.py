@@ -6,7 +6,7 @@ Works on the database itself, whether the api is running or not; an empty one is
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -27,7 +27,7 @@ def show(args: argparse.Namespace) -> int:
     if args.json:
         output.emit([as_json(row) for row in rows])
         return 0
-    columns = [option.column for option in KINDS[args.kind].options]
+    columns = shown_columns(args.kind, rows)
     print_table(columns, ([_cell(row[column]) for column in columns] for row in rows))
     return 0
 
@@ -66,7 +66,22 @@ def token(args: argparse.Namespace) -> int:
     return _tell_token(args, row, issued)
 
 
+def machine(args: argparse.Namespace) -> int:
+    """`admin machine drain|disable|enable|forgive`"""
+    row_id, _ = identify(args.kind, args.row, given_columns(args))
+    with _database(args) as database:
+        row = admin.set_machine(database, row_id, args.verb)
+    return _tell(args, row, row["state"])
+
+
 # --------------------------------------------------------------------------- decisions
+
+
+def shown_columns(kind: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns that a list of rows is worth: without those that nothing is set in."""
+    if not rows:
+        return [option.column for option in KINDS[kind].options]
+    return [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
 
 
 def given_columns(args: argparse.Namespace) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The options of `renderonline admin`: for each kind of thing, what can be set of it.
 
-One option for one column of its table. A test holds this to the columns that
+One option for one column of its table (an engine's limits are one column there). A test holds this to the columns that
 `renderonline.api.services.admin` takes; it is written down here so that the command line can be read
 without loading a database.
 """
@@ -67,15 +67,26 @@ KINDS: dict[str, Kind] = {
             Option("download_path", "FOLDER", "where projects are kept; by default in DataPath"),
             Option("adapter", "NAME", "blender, bpy or generic; by default told from the name"),
             Option("file_pattern", "PATTERN", "names of files that a render must have made"),
+            Option("chunk_frames", "N|auto|all", "frames that a machine gets at once"),
+            Option("machine_limit", "N|none", "most machines at once, for licences"),
+            Option("version", "X.Y|any", "the version that a machine must have"),
+            Option("start_limit", "TIME|none", "a render is hung that has not begun after it"),
+            Option("silence_limit", "TIME|none", "or that has printed nothing for so long"),
+            Option("progress_limit", "TIME|none", "or has got no further"),
+            Option("frame_limit", "TIME|none", "or has saved no frame"),
+            Option("memory_limit", "SIZE|none", "a render is ended that takes more, such as 8G"),
         ),
     ),
     "machine": Kind(
         "a render node",
-        None,
+        "name",
         (
             Option("machine_id", "ID", "the id; by default the next free one"),
             Option("ip_address", "HOST", "its address or host name", "host"),
             Option("port", "PORT", "the Port of its HPCServer.json"),
+            Option("name", "NAME", "what people call it"),
+            Option("tags", "TAG,…", "tags of it, besides those of its HPCServer.json"),
+            Option("only_engines", "ENGINE,…", "the engines it is for; empty: all that it has"),
         ),
     ),
     "subscription": Kind(
@@ -85,6 +96,7 @@ KINDS: dict[str, Kind] = {
             Option("subscription_id", "ID", "the id; by default the next free one"),
             Option("name", "NAME", "what it is called"),
             Option("queue_limit", "N", "how many tasks of one user may be queued or running"),
+            Option("weight", "NUMBER", "its users' share of the machines; 1 is the usual one"),
         ),
     ),
     "argtype": Kind(
@@ -105,7 +117,7 @@ KINDS: dict[str, Kind] = {
 
 
 def add_kinds(admin: argparse.ArgumentParser, add_command: AddCommand) -> None:
-    """Add `KIND add|list|set|remove`, and `user token`, to the `admin` parser."""
+    """Add `KIND add|list|set|remove`, `user token`, and what is done to a machine, to `admin`."""
     kinds = admin.add_subparsers(metavar="KIND", required=True)
     for name, kind in KINDS.items():
         of_kind = kinds.add_parser(name, help=kind.help, description=kind.help)
@@ -119,8 +131,26 @@ def add_kinds(admin: argparse.ArgumentParser, add_command: AddCommand) -> None:
         remove = add_command(verbs, "remove", "admin:remove", f"Remove a {name} not in use.")
         _add_row(remove, name, kind)
         _add_columns(remove, kind, identifying=True)
+        if name == "machine":
+            _add_machine_verbs(verbs, kind, add_command)
         if name == "user":
             _add_token(add_command(verbs, "token", "admin:token", "Issue a new token."), kind)
+
+
+MACHINE_VERBS = {
+    "drain": "Let a machine end what it renders, and give it nothing more.",
+    "disable": "Take everything away from a machine at once.",
+    "enable": "Give a machine work again.",
+    "forgive": "Give a machine work again, and forget all that it has failed.",
+}
+
+
+def _add_machine_verbs(verbs: Any, kind: Kind, add_command: AddCommand) -> None:
+    for verb, help_text in MACHINE_VERBS.items():
+        added = add_command(verbs, verb, "admin:machine", help_text)
+        added.set_defaults(verb=verb)
+        _add_row(added, "machine", kind)
+        _add_columns(added, kind, identifying=True)
 
 
 def _add_token(parser: argparse.ArgumentParser, kind: Kind) -> None:

@@ -78,16 +78,34 @@ def test_a_user_from_beginning_to_end(ask: Admin, tmp_path: Path) -> None:
         (
             "machine",
             ["--host", "127.0.0.1", "--port", "5003"],
-            {"MachineId": 1, "IpAddress": "127.0.0.1", "Port": 5003},
-            ["--machine-id", "1", "--host", "render1.local", "--port", "5004"],
-            {"IpAddress": "render1.local", "Port": 5004},
+            {
+                "MachineId": 1,
+                "IpAddress": "127.0.0.1",
+                "Port": 5003,
+                "Name": "",
+                "Tags": "",
+                "OnlyEngines": "",
+                "State": "enabled",
+                "Reason": None,
+            },
+            [
+                *("--machine-id", "1", "--host", "render1.local", "--port", "5004"),
+                *("--name", "Render 1", "--tags", "gpu, fast,gpu", "--only-engines", "BLENDER"),
+            ],
+            {
+                "IpAddress": "render1.local",
+                "Port": 5004,
+                "Name": "Render 1",
+                "Tags": "fast gpu",
+                "OnlyEngines": "blender",
+            },
         ),
         (
             "subscription",
             ["--name", "Studio", "--queue-limit", "7"],
-            {"SubscriptionId": 2, "Name": "Studio", "QueueLimit": 7},
-            ["Studio", "--name", "Big studio", "--queue-limit", "0"],
-            {"Name": "Big studio", "QueueLimit": 0},
+            {"SubscriptionId": 2, "Name": "Studio", "QueueLimit": 7, "Weight": 1.0},
+            ["Studio", "--name", "Big studio", "--queue-limit", "0", "--weight", "2.5"],
+            {"Name": "Big studio", "QueueLimit": 0, "Weight": 2.5},
         ),
         (
             "argtype",
@@ -107,20 +125,21 @@ def test_a_user_from_beginning_to_end(ask: Admin, tmp_path: Path) -> None:
                 "RenderArgument": "povray +I$X",
                 "Adapter": "",
                 "FilePattern": None,
+                "ChunkFrames": None,
+                "MachineLimit": None,
+                "Version": None,
+                "StartLimit": None,
+                "SilenceLimit": None,
+                "ProgressLimit": None,
+                "FrameLimit": None,
+                "MemoryLimit": None,
             },
             [
-                "--name",
-                "povray",
-                "--extension",
-                ".inc",
-                "--render-argument",
-                "povray",
-                "--download-path",
-                "/srv/pov",
-                "--adapter",
-                "generic",
-                "--file-pattern",
-                "*.png",
+                *("--name", "povray", "--extension", ".inc", "--render-argument", "povray"),
+                *("--download-path", "/srv/pov", "--adapter", "generic"),
+                *("--file-pattern", "*.png", "--chunk-frames", "all", "--machine-limit", "3"),
+                *("--version", "3.7", "--start-limit", "90", "--silence-limit", "15m"),
+                *("--progress-limit", "2h", "--frame-limit", "30s", "--memory-limit", "8G"),
             ],
             {
                 "Extension": ".inc",
@@ -128,6 +147,14 @@ def test_a_user_from_beginning_to_end(ask: Admin, tmp_path: Path) -> None:
                 "DownloadPath": "/srv/pov",
                 "Adapter": "generic",
                 "FilePattern": "*.png",
+                "ChunkFrames": 0,
+                "MachineLimit": 3,
+                "Version": "3.7",
+                "StartLimit": 90,
+                "SilenceLimit": 900,
+                "ProgressLimit": 7200,
+                "FrameLimit": 30,
+                "MemoryLimit": 8 << 30,
             },
         ),
     ],
@@ -161,6 +188,20 @@ def test_a_row_is_added_changed_field_by_field_and_removed(
         (["user", "set", "--role", "admin"], 2, "--user-id or --email"),
         (["subscription", "add", "--name", "Default"], 2, "already"),
         (["argtype", "add", "--argtype-id", "a b"], 2, "argtype_id"),
+        (["subscription", "set", "Default", "--weight", "0"], 2, "weight"),
+        (["subscription", "set", "Default", "--weight", "nan"], 2, "weight"),
+        (["engine", "set", "blender", "--chunk-frames", "few"], 2, "auto or all"),
+        (["engine", "set", "blender", "--chunk-frames=-1"], 2, "auto or all"),
+        (["engine", "set", "blender", "--machine-limit", "0"], 2, "machine_limit"),
+        (["engine", "set", "blender", "--version", "four"], 2, "4.5, or any"),
+        (["engine", "set", "blender", "--frame-limit", "0"], 2, "15m"),
+        (["engine", "set", "blender", "--frame-limit", "5d"], 2, "15m"),
+        (["engine", "set", "blender", "--memory-limit", "much"], 2, "8G"),
+        (["machine", "add", "--host", "a", "--tags", "a b/c"], 2, "is not a tag"),
+        (["machine", "add", "--host", "a", "--only-engines", "maya"], 2, "no engine maya"),
+        (["machine", "add", "--host", "a", "--name", "7"], 2, "taken for an id"),
+        (["machine", "drain", "nowhere"], 5, "no machine nowhere"),
+        (["machine", "disable"], 2, "--machine-id or --name"),
         (["engine", "add", "--nam", "x"], 2, "--nam"),
         (["farm", "list"], 2, "farm"),
     ],
@@ -180,6 +221,46 @@ def test_what_cannot_be_is_a_sentence(
     assert says in json.loads(done.stdout)["ErrorMessage"]
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_one_limit_is_set_without_the_others_and_taken_away_again(ask: Admin) -> None:
+    def limits(*words: str) -> list[object]:
+        row = ask("engine", "set", "blender", *words)
+        return [row[name] for name in ("StartLimit", "FrameLimit", "MemoryLimit")]
+
+    assert limits("--start-limit", "60") == [60, None, None]
+    assert limits("--frame-limit", "2m", "--memory-limit", "512m") == [60, 120, 512 << 20]
+    assert limits("--extension", ".blend") == [60, 120, 512 << 20]
+    assert limits("--start-limit", "none") == [None, 120, 512 << 20]
+    assert limits("--frame-limit", "none", "--memory-limit", "") == [None, None, None]
+    row = ask("engine", "set", "blender", "--chunk-frames", "12", "--version", "4.5")
+    assert (row["ChunkFrames"], row["Version"]) == (12, "4.5")
+    row = ask("engine", "set", "blender", "--chunk-frames", "auto", "--version", "any")
+    assert (row["ChunkFrames"], row["Version"]) == (None, None)
+
+
+def test_a_machine_is_drained_disabled_enabled_and_forgiven(ask: Admin) -> None:
+    ask("machine", "add", "--host", "127.0.0.1", "--name", "Render 1", "--tags", "gpu")
+    for verb, state in (
+        ("drain", "draining"),
+        ("disable", "disabled"),
+        ("enable", "enabled"),
+        ("forgive", "enabled"),
+    ):
+        for row in (["1"], ["Render 1"], ["--machine-id", "1"], ["--name", "Render 1"]):
+            told = ask("machine", verb, *row)
+            assert (told["State"], told["Reason"] is None) == (state, state == "enabled")
+            assert (told["Name"], told["Tags"]) == ("Render 1", "gpu")
+    assert [row["State"] for row in ask("machine", "list")] == ["enabled"]
+
+
+def test_a_list_has_the_columns_that_something_is_set_in() -> None:
+    rows = [
+        {"machine_id": 1, "name": "", "reason": None},
+        {"machine_id": 2, "name": "b", "reason": None},
+    ]
+    assert admin.shown_columns("machine", rows) == ["machine_id", "name"]
+    assert "ip_address" in admin.shown_columns("machine", [])
 
 
 def test_a_token_is_shown_once_and_never_stored_or_listed(tmp_path: Path) -> None:
@@ -217,7 +298,7 @@ def test_which_row_is_meant(
 
 
 def test_a_row_that_is_not_named_is_asked_for() -> None:
-    with pytest.raises(UsageError, match=r"Which machine\? It takes --machine-id\."):
+    with pytest.raises(UsageError, match=r"Which machine\? It takes --machine-id or --name\."):
         admin.identify("machine", None, {"port": "1"})
 
 
