@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from renderonline import __version__
-from renderonline.commands import admin_options
+from renderonline.commands import admin_options, task_options
 from renderonline.commands.edge import UsageError, at_edge
-from renderonline.wire import MAX_ID, TaskState
+from renderonline.wire import TaskState
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -63,6 +63,10 @@ def parser() -> Parser:
     _add_modes(commands)
     _add_submit(commands)
     _add_task_commands(commands)
+    _add_control(commands)
+    _command(
+        commands, "machines", "machines:run", "Show the farm's machines.", _connection(), _json()
+    )
     _add_sign_in(commands)
     _add_admin(commands)
     return top
@@ -97,7 +101,7 @@ def _add_submit(commands: Any) -> None:
     submit.add_argument(
         "--frames",
         metavar="FRAMES",
-        help="one range, as 1-250 or 7; negative as --frames=-10-5 if the engine takes integers",
+        help="as 1-250, 7 or 1-250x2,300; negative as --frames=-10-5 if the engine takes integers",
     )
     submit.add_argument(
         "--arg",
@@ -106,6 +110,8 @@ def _add_submit(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="a value for an argument of the engine; may be repeated",
     )
+    task_options.add_common(submit)
+    task_options.add_submission(submit)
     submit.add_argument("--wait", action="store_true", help="wait until it is rendered")
     submit.add_argument(
         "--download", type=Path, metavar="DIR", help="wait, then put the results into this folder"
@@ -115,27 +121,50 @@ def _add_submit(commands: Any) -> None:
 def _add_task_commands(commands: Any) -> None:
     shared = (_connection(), _json())
     tasks = _command(commands, "tasks", "tasks:run", "Show your tasks, or one of them.", *shared)
-    tasks.add_argument("task", nargs="?", type=_task_id, metavar="TASK", help="show this one")
+    tasks.add_argument(
+        "task", nargs="?", type=task_options.task_id, metavar="TASK", help="show this one"
+    )
     tasks.add_argument("--state", choices=[state.value for state in TaskState])
     tasks.add_argument("--limit", type=_count, metavar="N", help="show at most so many")
 
     download = _command(
         commands, "download", "download:run", "Fetch what a task has rendered.", *shared
     )
-    download.add_argument("task", type=_task_id, metavar="TASK")
+    download.add_argument("task", type=task_options.task_id, metavar="TASK")
     download.add_argument(
         "target", type=Path, metavar="DIR", help="a folder, or FILE.zip for the whole as an archive"
     )
     download.add_argument("--whole", action="store_true", help="the project too, not only results")
 
-    cancel = _command(commands, "cancel", "tasks:cancel", "Take a task out of the queue.", *shared)
-    cancel.add_argument("task", type=_task_id, metavar="TASK")
-
     delete = _command(
         commands, "delete", "tasks:delete", "Delete a task, its project and its results.", *shared
     )
-    delete.add_argument("task", type=_task_id, metavar="TASK")
+    delete.add_argument("task", type=task_options.task_id, metavar="TASK")
     delete.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_control(commands: Any) -> None:
+    def add(name: str, target: str, help_text: str) -> Parser:
+        added = _command(commands, name, target, help_text, _connection(), _json())
+        added.add_argument("task", type=task_options.task_id, metavar="TASK")
+        return added
+
+    pause = add("pause", "control:pause", "Let machines end their frame of a task, then no more.")
+    pause.add_argument("--now", action="store_true", help="do not wait for the frames at hand")
+    add("resume", "control:resume", "Give a paused task to machines again.")
+    add("cancel", "control:cancel", "Take a task out of the queue.")
+    requeue = add("requeue", "control:requeue", "Render frames of a task again.")
+    requeue.add_argument(
+        "--frames",
+        default="failed",
+        metavar="all|failed|FRAMES",
+        help="all, these, or (without it) the failed ones and what is missing",
+    )
+    change = add("set", "control:change", "Change a task, also while it is rendered.")
+    change.add_argument(
+        "--frames", default=argparse.SUPPRESS, metavar="FRAMES", help="what it is to consist of"
+    )
+    task_options.add_common(change)
 
 
 def _add_sign_in(commands: Any) -> None:
@@ -193,12 +222,6 @@ def _json() -> Parser:
         "--json", action="store_true", help="print the result as one JSON value on stdout"
     )
     return options
-
-
-def _task_id(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= MAX_ID:
-        raise argparse.ArgumentTypeError(f"{text!r} is not the number of a task")
-    return int(text)
 
 
 def _count(text: str) -> int:

@@ -13,7 +13,13 @@ from renderonline.client.errors import (
     Unusable,
 )
 from renderonline.client.farm import Client
-from renderonline.client.submission import Submission, check_file, choose_engine, prepare
+from renderonline.client.submission import (
+    Submission,
+    Wishes,
+    check_file,
+    choose_engine,
+    prepare,
+)
 from renderonline.client.transport import server_address
 from renderonline.client.upload import Progress
 
@@ -27,6 +33,7 @@ __all__ = [
     "Submission",
     "Unreachable",
     "Unusable",
+    "Wishes",
     "check_file",
     "choose_engine",
     "prepare",

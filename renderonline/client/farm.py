@@ -11,7 +11,13 @@ import requests
 from renderonline import wire
 from renderonline.client import archive
 from renderonline.client.errors import ClientError, Refused
-from renderonline.client.submission import Submission, check_file, choose_engine, prepare
+from renderonline.client.submission import (
+    Submission,
+    Wishes,
+    check_file,
+    choose_engine,
+    prepare,
+)
 from renderonline.client.transport import CONNECT_TIMEOUT_S, M, Transport
 from renderonline.client.upload import EnqueueBody, Progress, Unreadable
 from renderonline.frames import FrameSet
@@ -85,6 +91,7 @@ class Client:
         arguments: Mapping[str, str] | None = None,
         frames: FrameSet | None = None,
         progress: Progress | None = None,
+        wishes: Wishes | None = None,
     ) -> int:
         """Check, upload and enqueue a project; the id of the task it becomes.
 
@@ -93,7 +100,7 @@ class Client:
         """
         check_file(file)
         chosen = choose_engine(self.engines(), file, engine)
-        return self.submit(prepare(file, chosen, arguments or {}, frames), progress)
+        return self.submit(prepare(file, chosen, arguments or {}, frames, wishes), progress)
 
     def submit(self, submission: Submission, progress: Progress | None = None) -> int:
         """Upload what `prepare` has checked; the id of the task it becomes.
@@ -122,6 +129,55 @@ class Client:
         if answer.task_id is None:
             raise self._transport.another_kind(response)
         return answer.task_id
+
+    # ------------------------------------------------------------------ what is done to a task
+
+    def pause(self, task_id: int, now: bool = False) -> wire.TaskDetail:
+        """No machine gets the task until it is resumed; those at work end the frame they are at.
+
+        `now`: they stop at once, and what they have not saved is rendered again later.
+        """
+        return self._act(task_id, "pause", wire.PauseRequest(now=now))
+
+    def resume(self, task_id: int) -> wire.TaskDetail:
+        """Machines get a paused task again."""
+        return self._act(task_id, "resume")
+
+    def cancel(self, task_id: int) -> wire.TaskDetail:
+        """Take a task out of the queue; where it is being rendered, that is stopped."""
+        return self._act(task_id, "cancel")
+
+    def requeue(self, task_id: int, frames: str = "failed") -> wire.TaskDetail:
+        """Render frames again: "failed" and what is missing, "all", or a range such as "1-9"."""
+        return self._act(task_id, "requeue", wire.RequeueRequest(frames=frames))
+
+    def change(self, task_id: int, change: wire.TaskChange) -> wire.TaskDetail:
+        """Change what was asked for; only the fields that are set."""
+        return self._send("PATCH", f"tasks/{task_id}", wire.TaskDetail, change)
+
+    def frames(
+        self, task_id: int, first: int | None = None, limit: int | None = None
+    ) -> wire.FramesResponse:
+        """A page of a task's frames, from number `first` on."""
+        asked = {"from": first, "limit": limit}
+        query = {name: str(value) for name, value in asked.items() if value is not None}
+        return self._transport.get(f"{ROOT}/tasks/{task_id}/frames", wire.FramesResponse, query)
+
+    # ------------------------------------------------------------------ machines
+
+    def machines(self) -> list[wire.Machine]:
+        """The farm's machines; an admin sees more of them."""
+        return self._transport.get(f"{ROOT}/machines", wire.MachinesResponse).machines
+
+    def change_machine(self, machine_id: int, change: wire.MachineChange) -> wire.Machine:
+        """Change a machine; only the fields that are set. For admins."""
+        return self._send("PATCH", f"machines/{machine_id}", wire.Machine, change)
+
+    def act_on_machine(self, machine_id: int, verb: str) -> wire.Machine:
+        """`drain`, `disable`, `enable` or `forgive` a machine. For admins."""
+        return self._send("POST", f"machines/{machine_id}/{verb}", wire.Machine)
+
+    # ------------------------------------------------------------------ the original's requests
 
     def dequeue(self, task_id: int) -> None:
         """Take a task out of the queue; if it is being rendered, that is stopped."""
@@ -169,6 +225,21 @@ class Client:
             raise Refused(f"The results of task {task_id} were not taken. {error}") from None
         except OSError as error:
             raise _not_written(folder, error) from None
+
+    def _act(self, task_id: int, verb: str, message: wire.Message | None = None) -> wire.TaskDetail:
+        return self._send("POST", f"tasks/{task_id}/{verb}", wire.TaskDetail, message)
+
+    def _send(
+        self, method: str, route: str, shape: type[M], message: wire.Message | None = None
+    ) -> M:
+        """Send a message of ours, or nothing, as JSON; the answer."""
+        response = self._transport.send(
+            method,
+            f"{ROOT}/{route}",
+            data=b"" if message is None else wire.encode(message),
+            headers={"Content-Type": "application/json"},
+        )
+        return self._transport.read(response, shape)
 
     def _change(self, verb: str, task_id: int, shape: type[M]) -> None:
         self._transport.read(self._post(verb, task_id), shape)

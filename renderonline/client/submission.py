@@ -18,6 +18,21 @@ RANGE_ARGUMENTS = ("start_frame", "end_frame")
 
 
 @dataclass(frozen=True, slots=True)
+class Wishes:
+    """How a task is to be rendered. What is None is the farm's to decide."""
+
+    priority: int | None = None  # 0 to 100
+    chunk_frames: int | None = None  # frames that a machine gets at once; 0: all in one piece
+    machine_limit: int | None = None  # most machines at once
+    engine_version: str | None = None  # "4.5"
+    tags: Sequence[str] = ()  # a machine must have all of them
+    after: Sequence[int] = ()  # tasks that must have succeeded before
+    start_at: str | None = None  # ISO 8601; without an offset UTC
+    preview_first: bool = False  # first, middle and last frame before the rest
+    notes: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Submission:
     """A project that is ready to be sent. Made by `prepare`."""
 
@@ -25,6 +40,7 @@ class Submission:
     engine: wire.EngineDetail
     arguments: dict[str, str] = field(default_factory=dict)
     frames: FrameSet | None = None
+    wishes: Wishes = Wishes()
 
     def request(self) -> wire.EnqueueRequest:
         """The message that goes with the file."""
@@ -35,6 +51,15 @@ class Submission:
                 for name, value in self.arguments.items()
             ],
             frames=None if self.frames is None else str(self.frames),
+            priority=self.wishes.priority,
+            chunk_frames=self.wishes.chunk_frames,
+            machine_limit=self.wishes.machine_limit,
+            engine_version=self.wishes.engine_version,
+            tags=list(self.wishes.tags),
+            after=list(self.wishes.after),
+            start_at=self.wishes.start_at,
+            preview_first=self.wishes.preview_first,
+            notes=self.wishes.notes,
         )
 
 
@@ -87,10 +112,11 @@ def prepare(
     engine: wire.EngineDetail,
     arguments: Mapping[str, str],
     frames: FrameSet | None = None,
+    wishes: Wishes | None = None,
 ) -> Submission:
     """Check a project and what is to be done with it. Raises Unusable.
 
-    The frames are also given as the engine's `start_frame` and `end_frame`.
+    The first and the last frame are also given as the engine's `start_frame` and `end_frame`.
     """
     check_file(file)
     spelled = {a.arg_type_id.lower(): a.arg_type_id for a in engine.arguments}
@@ -108,22 +134,18 @@ def prepare(
     _check_complete(engine, values.keys() | implied)
     if frames:
         values |= zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True)
-    return Submission(file, engine, {spelled[n]: value for n, value in values.items()}, frames)
+    named = {spelled[name]: value for name, value in values.items()}
+    return Submission(file, engine, named, frames, wishes or Wishes())
 
 
 def _check_range(engine: wire.EngineDetail, frames: FrameSet) -> None:
-    """Raise Unusable unless the engine takes these frames as a first and a last one."""
+    """Raise Unusable unless the engine takes a first and a last frame, and these for them."""
     ends = [a for a in engine.arguments if a.arg_type_id.lower() in RANGE_ARGUMENTS]
     if len(ends) < len(RANGE_ARGUMENTS):
         raise Unusable(f"{engine.name} takes no range of frames.", "Leave the frames out.")
-    if not frames.is_contiguous:
-        raise Unusable(
-            f"{frames!s:.80} is not one range from a first to a last frame.",
-            "Submit each range, such as 1-250 or 7, as a task of its own.",
-        )
     if frames.first < 0 and any(end.type.lower() == "natural" and not end.regex for end in ends):
         raise Unusable(
-            f"{engine.name} takes no negative frames, as in {frames}.",
+            f"{engine.name} takes no negative frames, as in {frames!s:.80}.",
             f"An admin can make {' and '.join(RANGE_ARGUMENTS)} of type integer.",
         )
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from renderonline import client as farm
 from renderonline import wire
-from renderonline.commands import output, signin, waiting
+from renderonline.commands import output, signin, task_options, waiting
 from renderonline.commands.edge import Exit, Failure, UsageError, explain, tell
 from renderonline.commands.progress import transfer
 from renderonline.frames import FrameSet
@@ -86,8 +86,15 @@ def _prepare(
     frames: FrameSet | None,
 ) -> list[farm.Submission]:
     engines = client.engines()
+    wishes = farm.Wishes(
+        preview_first=args.preview_first,
+        engine_version=args.engine_version,
+        **{name: value for name, value in task_options.given(args).items() if name != "frames"},
+    )
     return [
-        farm.prepare(file, farm.choose_engine(engines, file, args.engine), arguments, frames)
+        farm.prepare(
+            file, farm.choose_engine(engines, file, args.engine), arguments, frames, wishes
+        )
         for file in args.files
     ]
 

@@ -1,4 +1,4 @@
-"""`renderonline tasks`, `cancel` and `delete`: what the farm has of ours, and being rid of it."""
+"""`renderonline tasks` and `delete`: what the farm has of ours, and being rid of it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from datetime import datetime
 from renderonline import wire
 from renderonline.commands import output, signin, waiting
 from renderonline.commands.edge import UsageError
-from renderonline.commands.table import print_table
+from renderonline.commands.table import Cell, bar, print_table
+
+COLUMNS = (
+    "task", "state", "project", "progress", "frames", "left", "priority", "machine", "queued", "took",
+)  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
@@ -23,21 +27,11 @@ def run(args: argparse.Namespace) -> int:
         output.emit(page)
         return 0
     print_table(
-        ("task", "state", "project", "frames", "machine", "queued", "took"),
+        COLUMNS,
         (_row(item) for item in page.tasks),
     )
     if page.next is not None:
         output.say(f"These are the newest {len(page.tasks)}; `--limit` shows more.")
-    return 0
-
-
-def cancel(args: argparse.Namespace) -> int:
-    with signin.connect(args) as client:
-        client.dequeue(args.task)
-    if args.json:
-        output.emit({"TaskId": args.task, "State": wire.TaskState.CANCELLED})
-    else:
-        output.result(f"Task {args.task} is cancelled.")
     return 0
 
 
@@ -76,9 +70,7 @@ def _one(detail: wire.TaskDetail, as_json: bool) -> None:
         output.emit(detail)
         return
     item = wire.TaskInfo(task=detail.task, render=detail.render, engine=detail.engine)
-    names = ("task", "state", "project", "frames", "machine", "queued", "took")
-    lines = [*zip(names, _row(item), strict=True), ("engine", detail.engine.name)]
-    lines += [("cause", detail.task.cause)] if detail.task.cause else []
+    lines = [*zip(COLUMNS, _row(item), strict=True), *_details(detail)]
     lines += [("warning", warning) for warning in detail.warnings]
     print_table(("", ""), lines)
     if detail.chunks:
@@ -88,13 +80,33 @@ def _one(detail: wire.TaskDetail, as_json: bool) -> None:
         )
 
 
-def _row(item: wire.TaskInfo) -> tuple[str, ...]:
+def _details(detail: wire.TaskDetail) -> list[tuple[str, Cell]]:
+    """What a list has no room for, as far as there is something to say."""
+    task = detail.task
+    lines = [
+        ("engine", detail.engine.name),
+        ("at work", ", ".join(map(str, waiting.at_work(detail)))),
+        ("range", task.frames or ""),
+        ("given up", task.frames_given_up or ""),
+        ("tags", ", ".join(task.tags)),
+        ("after", ", ".join(map(str, task.after))),
+        ("not before", task.start_at or ""),
+        ("notes", task.notes or ""),
+        ("cause", task.cause or ""),
+    ]
+    return [(name, text) for name, text in lines if text]
+
+
+def _row(item: wire.TaskInfo) -> tuple[Cell, ...]:
     task = item.task
     return (
         str(task.task_id),
         task.state,
         item.render.file_name,
+        bar(task.progress),
         waiting.frames_text(task),
+        waiting.left_text(task),
+        str(task.priority),
         "" if task.machine_id is None else str(task.machine_id),
         (task.queue_time or "").split(".")[0].replace("T", " "),
         took_text(task.start_time, task.end_time),
@@ -119,5 +131,4 @@ def took_text(start: str | None, end: str | None) -> str:
         span = datetime.fromisoformat(end or "") - datetime.fromisoformat(start or "")
     except ValueError:
         return ""
-    minutes, seconds = divmod(int(span.total_seconds()), 60)
-    return f"{minutes // 60}:{minutes % 60:02}:{seconds:02}"
+    return waiting.span_text(span.total_seconds())

@@ -86,9 +86,14 @@ def _be_patient(error: Unreachable, away_s: float) -> None:
         output.say(f"{error} Waiting for it to come back.")
 
 
+def at_work(detail: wire.TaskDetail) -> list[int]:
+    """The machines that work on a task now."""
+    return sorted({chunk.machine_id for chunk in detail.chunks if chunk.state in ACTIVE})
+
+
 def machines(detail: wire.TaskDetail) -> list[int]:
-    """The machines that work on a task now, or else the one that did last."""
-    active = sorted({chunk.machine_id for chunk in detail.chunks if chunk.state in ACTIVE})
+    """The same, or else the machine that did last."""
+    active = at_work(detail)
     if active or detail.task.machine_id is None:
         return active
     return [detail.task.machine_id]
@@ -100,6 +105,17 @@ def frames_text(task: wire.Task) -> str:
         return f"{task.progress:.0%}"
     failed = f", {task.frames_failed} failed" if task.frames_failed else ""
     return f"{task.frames_done}/{task.frames_total} frames{failed}"
+
+
+def left_text(task: wire.Task) -> str:
+    """How long it will still take, as far as that is known."""
+    return "" if task.eta_seconds is None else f"{span_text(task.eta_seconds)} left"
+
+
+def span_text(seconds: float) -> str:
+    """A time as h:mm:ss."""
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def where_text(detail: wire.TaskDetail) -> str:
@@ -142,7 +158,7 @@ class _Bars:
     def show(self, detail: wire.TaskDetail) -> None:
         task = detail.task
         bar = self._ids[task.task_id]
-        told = [task.state, frames_text(task), where_text(detail)]
+        told = [task.state, frames_text(task), left_text(task), where_text(detail)]
         self._bars.update(bar, completed=task.progress, told=" · ".join(filter(None, told)))
         if task.state in FINAL:
             self._bars.stop_task(bar)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from renderonline import wire
-from renderonline.client import Unusable, check_file, choose_engine, prepare
+from renderonline.client import Unusable, Wishes, check_file, choose_engine, prepare
 from renderonline.frames import FrameSet
 
 
@@ -83,11 +83,29 @@ def test_a_range_is_also_sent_as_the_arguments_that_the_original_knows(project: 
     }
 
 
-@pytest.mark.parametrize("frames", ["1-9x2", "1,5,10-20", "1-3,9"])
-def test_frames_with_gaps_are_no_start_and_end(project: Path, frames: str) -> None:
-    with pytest.raises(Unusable, match=f"{frames} is not one range") as raised:
-        prepare(project, BLENDER, {}, FrameSet.parse(frames))
-    assert "1-250" in raised.value.hint
+@pytest.mark.parametrize(
+    ("frames", "ends"), [("1-9x2", ("1", "9")), ("1,5,10-20", ("1", "20")), ("7", ("7", "7"))]
+)
+def test_frames_with_gaps_are_sent_as_they_are_with_the_first_and_the_last(
+    project: Path, frames: str, ends: tuple[str, str]
+) -> None:
+    request = prepare(project, BLENDER, {}, FrameSet.parse(frames)).request()
+    values = {a.arg_type_id: a.value for a in request.arguments}
+    assert (request.frames, values["start_frame"], values["end_frame"]) == (frames, *ends)
+
+
+def test_wishes_are_sent_and_what_is_not_wished_for_is_the_farms(project: Path) -> None:
+    wishes = Wishes(
+        priority=90, chunk_frames=0, machine_limit=3, engine_version="4.5", tags=["gpu"],
+        after=[7], start_at="2030-01-01T00:00:00Z", preview_first=True, notes="x",
+    )  # fmt: skip
+    request = prepare(project, BLENDER, {}, FrameSet.parse("1"), wishes).request()
+    for name in Wishes.__dataclass_fields__:
+        assert getattr(request, name) == getattr(wishes, name)
+    bare = prepare(project, BLENDER, {}, FrameSet.parse("1")).request()
+    default = wire.EnqueueRequest()
+    for name in Wishes.__dataclass_fields__:
+        assert getattr(bare, name) == getattr(default, name)
 
 
 def test_frames_that_only_look_like_several_ranges_are_one(project: Path) -> None:

@@ -1,0 +1,53 @@
+"""`renderonline machines`: what renders on this farm, and how it does."""
+
+from __future__ import annotations
+
+import argparse
+
+from renderonline import wire
+from renderonline.commands import output, signin
+from renderonline.commands.table import print_table
+
+GIB = 1 << 30
+
+
+def run(args: argparse.Namespace) -> int:
+    with signin.connect(args) as client:
+        machines = client.machines()
+    if args.json:
+        output.emit(wire.MachinesResponse(machines=machines))
+        return 0
+    names = ("id", "name", "state", "works on", "engines", "tags", "cores", "memory", "load")
+    print_table(names, (_row(machine) for machine in machines))
+    for machine in machines:
+        if machine.reason:
+            output.say(f"{machine.name}: {machine.reason}")
+    return 0
+
+
+def _row(machine: wire.Machine) -> tuple[str, ...]:
+    return (
+        str(machine.machine_id),
+        machine.name,
+        machine.state,
+        _work_text(machine),
+        ", ".join(f"{e.engine_id} {e.version or ''}".strip() for e in machine.engines),
+        ", ".join(machine.tags),
+        "" if machine.cores is None else str(machine.cores),
+        _memory_text(machine),
+        "" if machine.load is None else f"{machine.load:.0%}",
+    )
+
+
+def _work_text(machine: wire.Machine) -> str:
+    tasks = sorted({work.task_id for work in machine.work})
+    if tasks:
+        return f"task{'s' if len(tasks) > 1 else ''} {', '.join(map(str, tasks))}"
+    return "busy" if machine.is_busy else ""
+
+
+def _memory_text(machine: wire.Machine) -> str:
+    """Free and all of it."""
+    sizes = [machine.memory_free_bytes, machine.memory_bytes]
+    known = [f"{size / GIB:.1f}" for size in sizes if size is not None]
+    return f"{' of '.join(known)} GiB" if known else ""
