@@ -32,7 +32,6 @@ def main() -> int:
     parser = options(__doc__)
     parser.add_argument("--frames", type=int, default=1000, help="empty chunks (default 1000)")
     parser.add_argument("--only", choices=("sleep", "empty"), help="one of the two measurements")
-    parser.add_argument("--hook", type=Path, help="folder with a sitecustomize for api and nodes")
     chosen = parser.parse_args()
     with workplace(chosen) as (folder, connection_string):
         database = "SQLite" if connection_string is None else "MySQL or MariaDB"
@@ -43,8 +42,7 @@ def main() -> int:
                 sleeping(running, renderer)
         if chosen.only != "sleep":
             renderer = empty_renderer()
-            where = (folder / "empty", [renderer], EMPTY, connection_string, chosen.hook)
-            with farm(*where) as running:
+            with farm(folder / "empty", [renderer], EMPTY, connection_string) as running:
                 empty(running, renderer, chosen.frames)
     return 0
 

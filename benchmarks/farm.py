@@ -50,13 +50,15 @@ class Engine:
     @property
     def extension(self) -> str:
         """Of its projects."""
-        return f".{self.name}"
+        return ".blend" if self.adapter == "blender" else f".{self.name}"
 
     def command(self, output_dir: Path, frame: int) -> list[str]:
         """What a node starts for one frame."""
-        specials = {"@output_dir": str(output_dir)}
-        values = {"start_frame": str(frame), "end_frame": str(frame)}
-        return [self.executable, *expand(self.template, values, specials)]
+        return [self.executable, *self.arguments(frame, frame, {"@output_dir": str(output_dir)})]
+
+    def arguments(self, first: int, last: int, specials: Mapping[str, str]) -> list[str]:
+        """The template, filled in. `specials` are named with their `@`."""
+        return expand(self.template, {"start_frame": str(first), "end_frame": str(last)}, specials)
 
 
 @dataclass(frozen=True)
@@ -157,12 +159,10 @@ def farm(
     engines: Sequence[Engine],
     nodes: int = 1,
     connection_string: str | None = None,
-    hook: Path | None = None,
 ) -> Iterator[Farm]:
     """A farm in `folder`, which should be empty, over SQLite unless told otherwise.
 
-    `hook` is a folder that comes first on the programs' module path: a `sitecustomize` in it runs
-    in each of them. The api's poll takes an hour: what is measured comes from events alone.
+    The api's poll takes an hour: what is measured comes from events alone.
     """
     settings = {"ConnectionString": connection_string} if connection_string else {}
     api = _config(folder, "RenderAPI.json", Port="0", DataPath="api", PollSeconds=3600, **settings)
@@ -183,11 +183,11 @@ def farm(
             node = _config(
                 place, "HPCServer.json", Port="0", DataPath="data", RenderingEngines=offered
             )
-            url, process = stack.enter_context(_program("node", node, hook))
+            url, process = stack.enter_context(_program("node", node))
             running.append(process)
             host = ("--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1])
             _admin(api, "machine", "add", *host)
-        url, process = stack.enter_context(_program("api", api, hook))
+        url, process = stack.enter_context(_program("api", api))
         client = stack.enter_context(Client(url, headers["email"], headers["token"]))
         ids = {engine.extension: engine.engine_id for engine in client.engines()}
         yield Farm(folder, process, running, client, headers, ids)
@@ -198,8 +198,10 @@ def _set_up(api: Path, engines: Sequence[Engine]) -> dict[str, str]:
     user = _admin(api, "user", "add", "--email", "bench@example.com")
     _admin(api, "subscription", "set", str(user["SubscriptionId"]), "--queue-limit", "255")
     for engine in engines:
-        row = ("--name", engine.name, "--extension", engine.extension, "--adapter", engine.adapter)
-        _admin(api, "engine", "add", *row, "--render-argument", engine.template)
+        is_there = engine.name == "blender"  # in each new database
+        which = ("set", engine.name) if is_there else ("add", "--name", engine.name)
+        row = ("--extension", engine.extension, "--adapter", engine.adapter)
+        _admin(api, "engine", *which, *row, "--render-argument", engine.template)
     return {"email": str(user["Email"]), "token": str(user["Token"])}
 
 
@@ -218,12 +220,9 @@ def _admin(api: Path, *words: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _program(mode: str, config: Path, hook: Path | None) -> Iterator[tuple[str, psutil.Process]]:
+def _program(mode: str, config: Path) -> Iterator[tuple[str, psutil.Process]]:
     """`renderonline api` or `node`: its address and its process. Its log lies beside its config."""
     environment = {**os.environ, "HOME": str(config.parent), "USERPROFILE": str(config.parent)}
-    if hook is not None:
-        path = [str(hook), *filter(None, [os.environ.get("PYTHONPATH")])]
-        environment["PYTHONPATH"] = os.pathsep.join(path)
     with config.with_suffix(".log").open("wb") as log:
         running = subprocess.Popen(
             [sys.executable, "-m", "renderonline", mode, "--config", str(config)],
