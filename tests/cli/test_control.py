@@ -1,0 +1,242 @@
+"""Control of tasks from the command line: what its words mean, and a real farm that does it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.farm import Farm, running_farm
+from support.processes import run_cli, run_json
+from support.waiting import wait_until
+
+from renderonline import cli, wire
+from renderonline.client import Client, NotAllowed, NotFound, Refused
+from renderonline.commands import machines, table, task_options, waiting
+
+SLOW = """
+import pathlib, sys, time
+output, first, last = pathlib.Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+for frame in range(first, last + 1):
+    while (pathlib.Path(__file__).parent / "hold").exists():
+        time.sleep(0.02)
+    (output / f"frame_{frame:04}.txt").write_text(f"frame {frame}")
+"""
+"""A project of the engine `sketch` that waits while there is a file `hold` beside it."""
+
+HOLDS = SLOW.replace(
+    "output,", "(pathlib.Path(__file__).parent / 'hold').touch(exist_ok=True)\noutput,", 1
+)
+
+
+@pytest.fixture(scope="module")
+def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
+    """A farm with one node that renders with `sketch`, which runs Python projects."""
+    engines = [{"EngineId": "sketch", "ExecutablePath": sys.executable, "Adapter": "generic"}]
+    with running_farm(tmp_path_factory.mktemp("farm"), engines=engines) as running:
+        template = (
+            "sketch $RENDERONLINE:@uploaded_file $RENDERONLINE:@output_dir "
+            "$RENDERONLINE:start_frame $RENDERONLINE:end_frame"
+        )
+        words = ["--name", "sketch", "--extension", ".py", "--render-argument", template]
+        running.admin("engine", "add", *words)
+        yield running
+
+
+@pytest.fixture
+def environment(farm: Farm) -> dict[str, str]:
+    return {
+        "RENDERONLINE_SERVER": farm.api.url,
+        "RENDERONLINE_EMAIL": farm.user.email,
+        "RENDERONLINE_TOKEN": farm.user.token,
+    }
+
+
+@pytest.fixture
+def ask(environment: dict[str, str], tmp_path: Path) -> Callable[..., Any]:
+    """Runs a command with `--json` as the farm's user and gives its value."""
+    return lambda *words: run_json(*words, home=tmp_path / "home", environment=environment)
+
+
+def project(folder: Path, code: str = SLOW) -> Path:
+    file = folder / "shot.py"
+    file.write_text(code, encoding="utf-8")
+    return file
+
+
+def drawn(files: list[str]) -> list[str]:
+    return sorted(Path(file).name for file in files)
+
+
+# --------------------------------------------------------------------------- a real farm
+
+
+def test_frames_with_gaps_are_rendered_and_no_others(
+    ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    told = ask(
+        *("submit", project(tmp_path), "--frames", "1-5x2,9", "--chunk-frames", "2"),
+        *("--priority", "70", "--notes", "for Monday", "--preview-first", "--machines", "1"),
+        *("--download", tmp_path / "results"),
+    )
+    assert told["State"] == "succeeded"
+    assert drawn(told["Files"]) == [f"frame_{n:04}.txt" for n in (1, 3, 5, 9)]
+    task = ask("tasks", told["TaskId"])["Task"]
+    assert (task["Frames"], task["Priority"], task["Notes"]) == ("1-5x2,9", 70, "for Monday")
+
+
+def test_a_task_is_paused_changed_resumed_cancelled_and_requeued(
+    farm: Farm, ask: Callable[..., Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    task_id = ask("submit", project(tmp_path, HOLDS), "--frames", "1-4")["TaskId"]
+    farm.wait_for_state(task_id, "running")
+    assert ask("pause", task_id, "--now") == {"TaskId": task_id, "State": "paused"}
+    assert ask("set", task_id, "--frames", "1-2,8", "--priority", "3", "--tags", "gpu") == {
+        "TaskId": task_id,
+        "State": "paused",
+    }
+    said = run_cli("tasks", str(task_id), home=home, environment=environment).stdout
+    for word in ("paused", "1-2,8", "gpu", "0/3 frames", "shot.py"):
+        assert word in said
+    ask("set", task_id, "--tags", "", "--start-at", "2090-01-01T00:00")
+    assert ask("resume", task_id)["State"] == "queued"
+    assert ask("cancel", task_id)["State"] == ask("cancel", task_id)["State"] == "cancelled"
+    done = run_cli("resume", str(task_id), home=home, environment=environment, expected_exit=1)
+    assert f"Task {task_id} was cancelled" in done.stderr
+    assert "Requeue" in done.stderr
+    ask("set", task_id, "--start-at", "none")
+    assert ask("requeue", task_id)["State"] in ("queued", "running")
+    (hold,) = wait_until(lambda: list(farm.folder.rglob("hold")), "it is held up again")
+    assert ask("requeue", task_id, "--frames", "all")["State"] in ("queued", "running")
+    ask("cancel", task_id)
+    assert hold.exists()
+
+
+def test_somebody_elses_task_is_5_and_a_frame_that_it_has_not_1(
+    farm: Farm, environment: dict[str, str], ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    late = ("--start-at", "2090-01-01T00:00")
+    task_id = str(ask("submit", project(tmp_path), "--frames", "1-4", *late)["TaskId"])
+    done = run_cli(
+        *("requeue", task_id, "--frames", "3-9"),
+        home=home,
+        environment=environment,
+        expected_exit=1,
+    )
+    assert "no frame 5" in done.stderr
+    other = farm.add_user("other@example.com")
+    theirs = environment | {"RENDERONLINE_EMAIL": other.email, "RENDERONLINE_TOKEN": other.token}
+    for words in (["pause"], ["resume"], ["cancel"], ["requeue"], ["set", "--priority", "1"]):
+        run_cli(words[0], task_id, *words[1:], home=home, environment=theirs, expected_exit=5)
+    ask("cancel", task_id)
+
+
+def test_machines_are_listed(
+    farm: Farm, ask: Callable[..., Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    farm.admin("machine", "set", "1", "--name", "Render 1", "--tags", "gpu")
+    (machine,) = wait_until(
+        lambda: [m for m in ask("machines")["Machines"] if "gpu" in m["Tags"]], "the tag is there"
+    )
+    assert (machine["Name"], machine["State"], machine["Address"]) == ("Render 1", "enabled", None)
+    said = run_cli("machines", home=tmp_path / "home", environment=environment).stdout
+    for word in ("Render 1", "enabled", "sketch", "gpu", "GiB"):
+        assert word in said
+
+
+def test_the_client_has_every_route(farm: Farm, tmp_path: Path) -> None:
+    boss = farm.add_user("boss@example.com", "--role", "admin")
+    with (
+        Client(farm.api.url, farm.user.email, farm.user.token) as client,
+        Client(farm.api.url, boss.email, boss.token) as admin,
+    ):
+        arguments = {"start_frame": "1", "end_frame": "3"}
+        task_id = client.enqueue(project(tmp_path), arguments=arguments)
+        farm.wait_for_state(task_id, "succeeded")
+        frames = client.frames(task_id, first=2, limit=1)
+        assert [(f.frame, f.state, f.attempts) for f in frames.frames] == [(2, "done", 1)]
+        assert frames.next == 3
+        grown = client.change(task_id, wire.TaskChange(frames="1-5", notes="more"))
+        assert (grown.task.frames_total, grown.task.notes) == (5, "more")
+        farm.wait_for_state(task_id, "succeeded")
+        with pytest.raises(Refused, match="Nothing of task"):
+            client.requeue(task_id)
+        with pytest.raises(NotAllowed, match="Only an admin"):
+            client.act_on_machine(1, "drain")
+        with pytest.raises(NotFound):
+            admin.act_on_machine(99, "drain")
+        assert admin.act_on_machine(1, "drain").state == "draining"
+        assert admin.act_on_machine(1, "forgive").state == "enabled"
+        changed = admin.change_machine(1, wire.MachineChange(only_engines=["sketch"]))
+        assert changed.only_engines == ["sketch"]
+        assert admin.change_machine(1, wire.MachineChange(only_engines=[])).only_engines == []
+
+
+# --------------------------------------------------------------------------- what words mean
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--priority", "0"], {"priority": 0}),
+        (["--chunk-frames", "ALL"], {"chunk_frames": 0}),
+        (["--chunk-frames", "auto"], {"chunk_frames": None}),
+        (["--chunk-frames", "8"], {"chunk_frames": 8}),
+        (["--machines", "none"], {"machine_limit": None}),
+        (["--tags", "a, b,,"], {"tags": ["a", "b"]}),
+        (["--tags", ""], {"tags": []}),
+        (["--after", "3,4"], {"after": [3, 4]}),
+        (["--after", "none"], {"after": []}),
+        (["--start-at", "2026-01-31T20:00+01:00"], {"start_at": "2026-01-31T19:00:00Z"}),
+        (["--start-at", "none"], {"start_at": None}),
+        (["--notes", "a b"], {"notes": "a b"}),
+        (["--frames", "1-9x2"], {"frames": "1-9x2"}),
+        ([], {}),
+    ],
+)
+def test_only_what_is_given_is_changed(words: list[str], expected: dict[str, Any]) -> None:
+    args = cli.parser().parse_args(["set", "7", *words])
+    assert (args.task, task_options.given(args)) == (7, expected)
+
+
+def test_a_moment_without_an_offset_is_this_machines() -> None:
+    local = datetime(2026, 1, 31, 20).astimezone(UTC)
+    assert task_options.moment("2026-01-31T20:00") == f"{local:%Y-%m-%dT%H:%M:%SZ}"
+    for text in ("20:00", "0001-01-01T00:00+23:00", "x"):
+        with pytest.raises(argparse.ArgumentTypeError, match="not a moment"):
+            task_options.moment(text)
+
+
+def test_a_machine_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    work = [
+        wire.MachineWork(task_id=n, attempt_id=n, state=wire.ChunkState.RUNNING) for n in (9, 8)
+    ]
+    one = wire.Machine(
+        machine_id=3, name="Render 1", address=None, state="benched", reason="It failed 5 attempts.",
+        is_busy=True, work=work, tags=["gpu"], only_engines=[],
+        engines=[wire.MachineEngine(engine_id="blender", version="4.5.1")],
+        cores=8, memory_bytes=16 << 30, memory_free_bytes=4 << 30, load=0.5,
+    )  # fmt: skip
+    assert machines._row(one) == (
+        *("3", "Render 1", "benched", "tasks 8, 9", "blender 4.5.1", "gpu", "8"),
+        *("4.0 of 16.0 GiB", "50%"),
+    )
+    one.work, one.load, one.cores = [], None, None
+    assert machines._row(one)[3] == "busy"
+
+
+def test_how_long_it_still_takes_is_shown_where_it_is_known() -> None:
+    shown = wire.Task(
+        task_id=1, user_id=1, queue_time=None, start_time=None, end_time=None, is_running=True,
+        is_success=False, render_id=1, machine_id=1,
+    )  # fmt: skip
+    assert waiting.left_text(shown) == ""
+    shown.eta_seconds = 3723
+    assert waiting.left_text(shown) == "1:02:03 left"
+    assert table.bar(0.426) == "43%", "no terminal, no bar"
