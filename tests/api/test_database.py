@@ -16,6 +16,7 @@ from renderonline.api.app import open_database
 from renderonline.api.db import catalog, chunks, tables, tasks
 from renderonline.api.db.connection import TRIES, Database, DatabaseError, Stale, Transaction
 from renderonline.api.db.connection_string import SqliteTarget
+from renderonline.api.domain.model import Chunk
 from renderonline.api.services import admin
 from renderonline.config import ApiSettings
 from renderonline.wire import ChunkState
@@ -36,6 +37,11 @@ def add_task(database: Database, user_id: int = 1) -> int:
 def queue_length(database: Database) -> int:
     with database.reading():
         return len(tasks.versions())
+
+
+def attempt(task_id: int, machine_id: int, now: datetime) -> Chunk:
+    """A chunk that nothing is known of yet."""
+    return Chunk(0, task_id, machine_id, ChunkState.ASSIGNED, None, "", 0, 0.0, 0, now)
 
 
 def test_effects_follow_the_commit(database: Database) -> None:
@@ -129,7 +135,7 @@ def test_row_that_matches_counts_also_when_it_stays_the_same(database: Database)
     """What a change answers is whether the row was as expected, on both kinds of database."""
     task_id = add_task(database)
     now = datetime.now().astimezone()
-    chunk_id = database.transact(lambda _tx: chunks.add(task_id, 1, None, "", now))
+    chunk_id = database.transact(lambda _tx: chunks.add(attempt(task_id, 1, now)))
 
     def write(_tx: Transaction) -> bool:
         return chunks.set_(chunk_id, ChunkState.ASSIGNED, frames_done=0)
@@ -186,7 +192,7 @@ def claim(task_id: int, machine_id: int) -> Callable[[Transaction], bool]:
     def write(_tx: Transaction) -> bool:
         if not tasks.set_task(task_id, 0, state="running", is_running=True, machine_id=machine_id):
             return False
-        chunks.add(task_id, machine_id, None, "", datetime.now().astimezone())
+        chunks.add(attempt(task_id, machine_id, datetime.now().astimezone()))
         return True
 
     return write
@@ -215,7 +221,7 @@ def test_ids_are_not_given_twice(database: Database) -> None:
 def test_what_is_about_a_task_goes_with_it(database: Database) -> None:
     task_id = add_task(database)
     now = datetime.now().astimezone()
-    database.transact(lambda _tx: chunks.add(task_id, 1, None, "", now))
+    database.transact(lambda _tx: chunks.add(attempt(task_id, 1, now)))
     database.transact(lambda _tx: tasks.add_warning(task_id, "a texture is missing", now))
     with database.reading():
         database.peewee.execute_sql("DELETE FROM tasks")  # by hand, as an admin might

@@ -11,7 +11,7 @@ from typing import Any
 
 import peewee
 
-from renderonline.api.db import rows, tables
+from renderonline.api.db import rows, statements, tables
 from renderonline.api.db.connection import is_mysql
 from renderonline.api.domain import model
 
@@ -79,7 +79,7 @@ def machine(machine_id: int) -> model.Machine | None:
 def lock_machine(machine_id: int) -> None:
     """Make two claims of one machine wait for each other; see `tasks.lock_user`."""
     if is_mysql():
-        list(tables.Machine.select().where(tables.Machine.machine_id == machine_id).for_update())
+        statements.lock(tables.Machine, "machine_id", machine_id)
 
 
 def machines() -> list[model.Machine]:

@@ -23,31 +23,22 @@ _NO_RECORD = {"frames": 0, "render_s": 0.0, "is_warm": False, "failures": 0, "is
 _ENDED_BY_ITSELF = [ChunkState.SUCCEEDED.value, ChunkState.FAILED.value]
 
 
-def add(
-    task_id: int,
-    machine_id: int,
-    frames: str | None,
-    key_hash: str,
-    now: datetime,
-    *,
-    copy_of: int | None = None,
-    after: int | None = None,
-) -> int:
-    """A chunk, assigned; its attempt id."""
+def add(chunk: model.Chunk) -> int:
+    """A new attempt, whatever number it has; its own."""
     return statements.insert(
         tables.Chunk,
         {
-            "task_id": task_id,
-            "machine_id": machine_id,
-            "state": ChunkState.ASSIGNED.value,
-            "frames": frames,
-            "key_hash": key_hash,
-            "sequence": 0,
-            "progress": 0.0,
-            "frames_done": 0,
-            "assigned_at": now,
-            "copy_of": copy_of,
-            "after": after,
+            "task_id": chunk.task_id,
+            "machine_id": chunk.machine_id,
+            "state": chunk.state.value,
+            "frames": chunk.frames,
+            "key_hash": chunk.key_hash,
+            "sequence": chunk.sequence,
+            "progress": chunk.progress,
+            "frames_done": chunk.frames_done,
+            "assigned_at": chunk.assigned_at,
+            "copy_of": chunk.copy_of,
+            "after": chunk.after,
         },
     )
 

@@ -41,6 +41,12 @@ def select_joined(
         yield list(_split(row, shapes))
 
 
+def lock(table: type[tables.Table], key: str, value: object) -> None:
+    """MySQL: keep others from changing this row until the transaction ends; wait for who does."""
+    text = f"SELECT `{key}` FROM `{_name(table)}` WHERE `{key}` = ? FOR UPDATE"
+    proxy.obj.execute_sql(_text(text), (value,)).fetchall()
+
+
 def update(
     table: type[tables.Table], columns: Mapping[str, object], where: str, *values: object
 ) -> bool:

@@ -54,7 +54,7 @@ def job(task_id: int, for_update: bool = False) -> model.Job | None:
     the write lock already; on MySQL the task's row is locked first.
     """
     if for_update and is_mysql():
-        statements.select(tables.Task, "WHERE `task_id` = ? FOR UPDATE", task_id)
+        statements.lock(tables.Task, "task_id", task_id)
     for task, render, engine in statements.select_joined(_JOB, _JOIN, task_id):
         return model.Job(rows.task(task), rows.render(render), rows.engine(engine))
     return None

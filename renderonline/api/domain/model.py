@@ -173,11 +173,11 @@ class Chunk:
     progress: float
     frames_done: int
     assigned_at: datetime
-    started_at: datetime | None
-    ended_at: datetime | None
-    exit_code: int | None
-    cause: Cause | None
-    message: str | None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    cause: Cause | None = None
+    message: str | None = None
     done: FrameSet = FrameSet()  # of frames: saved and checked
     reason: Reason | None = None
     copy_of: int | None = None

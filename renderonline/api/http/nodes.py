@@ -42,7 +42,7 @@ def _events(ctx: Context, dispatcher: Dispatcher, attempt_id: int) -> Any:
         ctx.fleet.feels(chunk.machine_id, report.vitals)
     with dispatcher.answering(chunk.machine_id):
         try:
-            accepted = states.report(ctx, attempt_id, report.sequence, report.events)
+            accepted = states.report(ctx, chunk, report.sequence, report.events)
         except FrameError as error:
             raise serving.HttpError(400, "bad_request", f"Frames: {error}") from None
         if not accepted:

@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Set
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from renderonline.api.db import chunks, tasks
 from renderonline.api.db.connection import Database
 from renderonline.api.domain import estimate, model, workload
-from renderonline.api.domain.planner import Queue
+from renderonline.api.domain.planner import UNDECIDED, Queue
 from renderonline.api.domain.transitions import QUEUED_TASK
+from renderonline.api.domain.workload import Assignment
 from renderonline.api.services.fleet import Fleet
+from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
 from renderonline.wire import TaskState
 
@@ -39,9 +42,11 @@ class Board:
         self.queue = Queue()
         self.engine_limits: dict[str, int] = {}
         self._versions: dict[int, int] = {}
+        self._places: dict[int, tuple[int, float]] = {}  # the queue's number, the user's weight
         self._blocked: dict[int, frozenset[int]] = {}  # task → the tasks that it waits for
         self._refused: dict[tuple[int, int], datetime] = {}
         self._dirty: set[int] = set()
+        self._reserved: dict[int, list[Assignment]] = {}  # decided on, and not claimed yet
         self._lock = threading.Lock()
         self._compare_at = 0.0
         self._used: dict[int, tuple[float, float]] | None = None  # user → seconds, as of when
@@ -66,6 +71,22 @@ class Board:
             if self._used is not None:
                 before = self._used.get(user_id, (0.0, now))
                 self._used[user_id] = (_decayed(before, now) + seconds, now)
+
+    def reserve(self, assignment: Assignment) -> None:
+        """Until `unreserve`, plan as if the machine had this already. The plan's thread only."""
+        with self._lock:
+            self._reserved.setdefault(assignment.task_id, []).append(assignment)
+        task = self.queue.get(assignment.task_id)
+        if task is not None:
+            self.queue.put(_with(task, assignment))
+
+    def unreserve(self, assignment: Assignment) -> None:
+        """The claim has been written, or was not to be had. Any thread."""
+        with self._lock:
+            self._reserved[assignment.task_id].remove(assignment)
+            if not self._reserved[assignment.task_id]:
+                del self._reserved[assignment.task_id]
+            self._dirty.add(assignment.task_id)
 
     def usage(self) -> Mapping[int, float]:
         """What each user used lately, in machines: one machine all the time is 1."""
@@ -118,6 +139,7 @@ class Board:
         with self._database.reading():
             versions = tasks.versions()
             self.engine_limits = chunks.engine_limits()
+        self._places.clear()  # an admin may have given a subscription another weight
         with self._lock:
             gone = set(self._versions) - set(versions)
             self._dirty |= gone
@@ -127,40 +149,44 @@ class Board:
 
     def _read(self, task_id: int) -> None:
         job = tasks.job(task_id)
-        place = tasks.place_in_queue(task_id) if job else None
+        place = self._places.get(task_id) or (tasks.place_in_queue(task_id) if job else None)
         if job is None or place is None or job.task.state not in QUEUED_TASK:
             self._forget(task_id)
             return
         task = job.task
         self._versions[task_id] = task.version
+        self._places[task_id] = place
         order, weight = place
         active = chunks.active(task_id=task_id)
         self._forget_attempts(task_id, {chunk.attempt_id for chunk in active})
         chunk_frames = job.engine.chunk_frames if task.chunk_frames is None else task.chunk_frames
         records = chunks.records(task_id)
-        self.queue.put(
-            workload.Waiting(
-                task_id=task_id,
-                user_id=task.user_id,
-                weight=weight,
-                order=order,
-                priority=task.priority,
-                engine=job.engine.name.lower(),
-                version=task.engine_version or job.engine.version,
-                tags=task.tags,
-                todo=task.todo,
-                active=tuple(self._active(chunk, active) for chunk in active),
-                chunk_frames=chunk_frames,
-                machine_limit=task.machine_limit,
-                start_at=task.start_at,
-                is_blocked=task.state is TaskState.PAUSED or self._is_blocked(task),
-                preview=task.preview,
-                min_memory_bytes=max((r.memory_bytes or 0 for r in records.values()), default=0)
-                or None,
-                records=self._records(task_id, records),
-                memory_bytes=max((r.peak_bytes or 0 for r in records.values()), default=0) or None,
-            )
+        waiting = workload.Waiting(
+            task_id=task_id,
+            user_id=task.user_id,
+            weight=weight,
+            order=order,
+            priority=task.priority,
+            engine=job.engine.name.lower(),
+            version=task.engine_version or job.engine.version,
+            tags=task.tags,
+            todo=task.todo,
+            active=tuple(self._active(chunk, active) for chunk in active),
+            chunk_frames=chunk_frames,
+            machine_limit=task.machine_limit,
+            start_at=task.start_at,
+            is_blocked=task.state is TaskState.PAUSED or self._is_blocked(task),
+            preview=task.preview,
+            min_memory_bytes=max((r.memory_bytes or 0 for r in records.values()), default=0)
+            or None,
+            records=self._records(task_id, records),
+            memory_bytes=max((r.peak_bytes or 0 for r in records.values()), default=0) or None,
         )
+        with self._lock:
+            reserved = tuple(self._reserved.get(task_id, ()))
+        for assignment in reserved:
+            waiting = _with(waiting, assignment)
+        self.queue.put(waiting)
 
     def _forget_attempts(self, task_id: int, but: Set[int] = frozenset()) -> None:
         known = self.queue.get(task_id)
@@ -172,6 +198,7 @@ class Board:
         self._forget_attempts(task_id)
         self.queue.drop(task_id)
         self._versions.pop(task_id, None)
+        self._places.pop(task_id, None)
         self._blocked.pop(task_id, None)
         with self._lock:
             self._dirty |= {task for task, others in self._blocked.items() if task_id in others}
@@ -226,6 +253,18 @@ class Board:
             is_warm=known.is_warm and self._fleet.last_task(machine_id) == task_id,
             frames_done=known.frames,
         )
+
+
+def _with(task: workload.Waiting, assignment: Assignment) -> workload.Waiting:
+    """The task as it will be once the assignment is claimed; the same if it is already."""
+    frames = assignment.frames or FrameSet()
+    chunk = workload.ActiveChunk(UNDECIDED, assignment.machine_id, frames, None)
+    active = tuple(
+        replace(other, is_copied=True) if other.attempt_id == assignment.copy_of else other
+        for other in task.active
+    )
+    todo = task.todo if task.todo is None else task.todo - frames
+    return replace(task, todo=todo, preview=task.preview - frames, active=(*active, chunk))
 
 
 def _decayed(entry: tuple[float, float], now: float) -> float:

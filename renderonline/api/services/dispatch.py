@@ -57,7 +57,8 @@ class Dispatcher:
         self._refusals: dict[tuple[int, int], int] = {}
         self._turn = threading.Lock()  # one plan at a time
         self._answered: Counter[int] = Counter()  # machines that are being answered just now
-        self._count = threading.Lock()  # of `_answered`
+        self._claiming: set[int] = set()  # machines for which a claim is being written
+        self._count = threading.Lock()  # of these two
 
     def step(self) -> int:
         """Start what can be started now; how many starts were sent off."""
@@ -66,7 +67,8 @@ class Dispatcher:
             seats = [*self._ctx.fleet.idle(), *self._soon_free(self._ctx.fleet.working())]
             with self._count:
                 seats = [seat for seat in seats if not self._answered[seat.machine_id]]
-            claims = self._claims(seats)
+            decisions = self._decide(seats)
+        claims = [claim for item in decisions if (claim := self._claim(item)) is not None]
         for claim in claims:
             self._pool.submit(self._start, claim)
         return len(claims)
@@ -91,12 +93,13 @@ class Dispatcher:
             if seat is None:
                 return None
             self._board.sync()
-            seats = self._soon_free([seat]) if seat.after is not None else [seat]
-            claims = self._claims(seats)
-        for claim in claims:
+            decisions = self._decide(self._soon_free([seat]) if seat.after is not None else [seat])
+        for item in decisions:
+            claim = self._claim(item)
             try:
-                return self._message(claim)
+                return None if claim is None else self._message(claim)
             except BadArgument as error:
+                assert claim is not None
                 self._release(claim, str(error))
         return None
 
@@ -113,7 +116,10 @@ class Dispatcher:
             if seconds is not None and seconds <= AHEAD_S
         ]
 
-    def _claims(self, seats: list[Seat]) -> list[states.Claim]:
+    def _decide(self, seats: list[Seat]) -> list[Assignment]:
+        """What these machines are to get; kept for them until `_claim`. In the plan's turn."""
+        with self._count:
+            seats = [seat for seat in seats if seat.machine_id not in self._claiming]
         if not seats:
             return []
         decisions = plan(
@@ -124,18 +130,27 @@ class Dispatcher:
             usage=self._board.usage(),
             engine_limits=self._board.engine_limits,
         )
-        return [claim for item in decisions if (claim := self._claim(item)) is not None]
+        for item in decisions:
+            self._board.reserve(item)
+        with self._count:
+            self._claiming |= {item.machine_id for item in decisions}
+        return decisions
 
     def _claim(self, assignment: Assignment) -> states.Claim | None:
-        claim = states.claim(self._ctx, assignment)
-        if claim is None:
-            # Perhaps another api process has the machine now: it is asked before it is offered more.
-            self._board.changed(assignment.task_id)
-            self._ctx.fleet.look_again(assignment.machine_id, self._ctx.clock.monotonic())
-            return None
-        chunk = claim.chunk
-        self._ctx.fleet.given(chunk.machine_id, chunk.attempt_id, chunk.task_id)
-        return claim
+        """Write a decision down; several threads at once, each for other machines."""
+        try:
+            claim = states.claim(self._ctx, assignment)
+            if claim is None:
+                # Perhaps another api has the machine now: it is asked before it is offered more.
+                self._ctx.fleet.look_again(assignment.machine_id, self._ctx.clock.monotonic())
+                return None
+            chunk = claim.chunk
+            self._ctx.fleet.given(chunk.machine_id, chunk.attempt_id, chunk.task_id)
+            return claim
+        finally:
+            self._board.unreserve(assignment)
+            with self._count:
+                self._claiming.discard(assignment.machine_id)
 
     def _start(self, claim: states.Claim) -> None:
         """In the pool: tell the machine, and write down what it says."""

@@ -66,19 +66,21 @@ def claim(ctx: Context, assignment: Assignment) -> Claim | None:
             return None
         _move_task(tx, job.task, TaskEvent.CLAIM, _taken(job.task, assignment, start_time))
         frames = assignment.frames
-        attempt_id = chunks.add(
-            job.task.task_id,
-            assignment.machine_id,
-            job.task.frames if frames is None else str(frames),
-            security.digest(key),
-            now,
+        chunk = Chunk(
+            attempt_id=0,
+            task_id=job.task.task_id,
+            machine_id=assignment.machine_id,
+            state=ChunkState.ASSIGNED,
+            frames=job.task.frames if frames is None else str(frames),
+            key_hash=security.digest(key),
+            sequence=0,
+            progress=0.0,
+            frames_done=0,
+            assigned_at=now,
             copy_of=assignment.copy_of,
             after=assignment.after if held else None,
         )
-        chunk = chunks.get(attempt_id)
-        assert chunk is not None
-        tx.after_commit(lambda: ctx.changed(job.task.task_id))
-        return Claim(job, chunk, key)
+        return Claim(job, replace(chunk, attempt_id=chunks.add(chunk)), key)
 
     return ctx.database.transact(write)
 
@@ -123,14 +125,18 @@ def progress(
     ctx.database.transact(write)
 
 
-def report(ctx: Context, attempt_id: int, sequence: int, events: Sequence[NodeEvent]) -> bool:
+def report(ctx: Context, seen: Chunk, sequence: int, events: Sequence[NodeEvent]) -> bool:
     """Take a node's report, whole; False if the attempt is not current any more.
 
-    Raises FrameError if it names frames that are none; nothing is taken then.
+    `seen` is the attempt as it was found when the report came. Raises FrameError if it names
+    frames that are none; nothing is taken then.
     """
+    latest: Chunk | None = seen
 
     def write(tx: Transaction) -> bool:
-        chunk = chunks.get(attempt_id)
+        nonlocal latest
+        # What was seen will do: a change that it does not fit raises Stale, and it is read again.
+        chunk, latest = latest or chunks.get(seen.attempt_id), None
         if chunk is None or chunk.state not in ACTIVE_CHUNK:
             # An end that is told again, since our answer was lost, is not news.
             return chunk is not None and sequence <= chunk.sequence
