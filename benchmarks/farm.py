@@ -35,6 +35,8 @@ FRAMES = "$RENDERONLINE:start_frame $RENDERONLINE:end_frame"
 OUTPUT = "$RENDERONLINE:@output_dir"
 LOOK_S = 0.005
 """How often results and states are looked at, by the one who measures."""
+RARELY_S = 5.0
+"""How often it is asked whether a task that does not come to its results has failed."""
 
 
 @dataclass(frozen=True)
@@ -122,11 +124,14 @@ class Farm:
     def wait(self, task: Task, files: int = 1) -> float:
         """Wait until the task has succeeded; for how many seconds it was there.
 
-        The api is not asked before `files` results are there: asking would cost it time.
+        Before `files` results are there the api is asked rarely: asking costs it time.
         """
+        ask_at = task.began + RARELY_S
         while task.saved() < files:
-            if time.time() - task.began > 3 and self.state(task) not in OPEN:
-                break
+            if time.time() > ask_at:
+                if self.state(task) not in OPEN:
+                    break
+                ask_at = time.time() + RARELY_S
             time.sleep(LOOK_S)
         while (state := self.state(task)) in OPEN:
             time.sleep(LOOK_S)
