@@ -190,3 +190,18 @@ def test_frames_of_nothing_are_nothing(control: Control, any_engine: int) -> Non
     service.cancel(control.ctx, control.user(), task_id)
     service.requeue(control.ctx, control.user(), task_id, "failed")
     assert control.state(task_id) == "queued"
+
+
+def test_what_fails_after_a_requeue_counts(
+    control: Control, any_engine: int, machine: OriginalNode
+) -> None:
+    """A live task is requeued while a machine is at a chunk of it, which fails then."""
+    control.add_machine(machine)
+    task_id = split_task(control, any_engine)
+    control.turn()
+    service.requeue(control.ctx, control.user(), task_id, "failed")
+    machine.finish(success=False)
+    control.turn(1.1)
+    assert control.attempts(task_id) == ["failed"]
+    with control.database.reading():
+        assert len(chunks.failures(task_id, control.job(task_id).task.forgiven)) == 1
