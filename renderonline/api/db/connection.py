@@ -37,9 +37,6 @@ CONNECTIONS = 128
 BUSY_TIMEOUT_S = 10
 """How long SQLite waits for another writer."""
 
-TRUSTED_S = 5.0
-"""A connection to MySQL that was used so lately is taken to be open."""
-
 TRIES = 8
 """How often a write is tried that another writer got in the way of."""
 
@@ -107,13 +104,6 @@ class _Sqlite(PooledSqliteDatabase):  # type: ignore[misc]
 
 
 class _MySql(ReconnectMixin, PooledMySQLDatabase):  # type: ignore[misc]
-    def _is_closed(self, connection: Any) -> bool:
-        """The pool asks the server before each use. A connection that was used a moment ago needs
-        no question: if it is gone all the same, the first statement opens another."""
-        now = time.monotonic()
-        was_used, connection.used_at = getattr(connection, "used_at", 0.0), now
-        return now - was_used > TRUSTED_S and super()._is_closed(connection)
-
     field_types = {  # noqa: RUF012
         "UBIGINT": "BIGINT UNSIGNED",
         "UINT": "INT UNSIGNED",
