@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import bottle
@@ -47,8 +48,18 @@ def _events(ctx: Context, dispatcher: Dispatcher, attempt_id: int) -> Any:
             raise serving.HttpError(400, "bad_request", f"Frames: {error}") from None
         if not accepted:
             return serving.reply(wire.ReportAnswer(accepted=False, message=GONE))
-        following = dispatcher.next_for(chunk.machine_id) if report.events else None
+        following = None
+        if _gives_back(report.events):
+            ctx.fleet.look_again(chunk.machine_id, ctx.clock.monotonic())
+        elif report.events:
+            following = dispatcher.next_for(chunk.machine_id)
     return serving.reply(wire.ReportAnswer(accepted=True, next=following))
+
+
+def _gives_back(events: Sequence[wire.NodeEvent]) -> bool:
+    """Whether the machine did not go on with an attempt. It may be shutting down, and would only
+    give back the next one, too: it is asked before it gets more."""
+    return bool(events) and events[-1].cause is wire.Cause.INTERRUPTED
 
 
 def _hello(ctx: Context) -> Any:
