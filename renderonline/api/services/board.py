@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from renderonline.api.db import chunks, tasks
 from renderonline.api.db.connection import Database
 from renderonline.api.domain import estimate, model, workload
+from renderonline.api.domain.pace import outlook
 from renderonline.api.domain.planner import UNDECIDED, Queue
 from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.domain.workload import Assignment
@@ -104,6 +105,14 @@ class Board:
             if task is None
             else estimate.task_seconds_left(task, () if task.active else tuple(task.records))
         )
+
+    def pace(self, task_id: int) -> tuple[float | None, bool]:
+        """Seconds per frame of the task, if measured, and whether any machine has failed it."""
+        task = self.queue.get(task_id)
+        if task is None:
+            return None, False
+        has_failures = any(record.not_before is not None for record in task.records.values())
+        return outlook(task).frame_s, has_failures
 
     def sync(self) -> None:
         """Bring the queue up to date. One thread at a time. Raises DatabaseError."""

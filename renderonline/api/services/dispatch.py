@@ -18,9 +18,10 @@ from datetime import timedelta
 
 from renderonline import wire
 from renderonline.api.db import chunks
+from renderonline.api.domain import hang_limits
 from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.estimate import attempt_seconds_left
-from renderonline.api.domain.model import Outcome
+from renderonline.api.domain.model import Job, Outcome
 from renderonline.api.domain.planner import Assignment, Seat, plan
 from renderonline.api.domain.transitions import ChunkEvent
 from renderonline.api.hpc_client import HpcClient, NotDelivered, Unreachable
@@ -30,6 +31,7 @@ from renderonline.api.services.commands import adapter_of, chunk_command
 from renderonline.api.services.context import Context
 from renderonline.api.services.options import merged_limits
 from renderonline.engines.commandline import join, split
+from renderonline.engines.generic import GenericAdapter
 from renderonline.wire import Cause
 
 log = logging.getLogger(__name__)
@@ -215,6 +217,17 @@ class Dispatcher:
         until = self._ctx.clock.now() + timedelta(seconds=pause_s)
         self._board.refused(task_id, machine_id, until)
 
+    def _limits(self, job: Job) -> wire.Limits | None:
+        given = merged_limits(job.task.limits, job.engine.limits)
+        tells_frames = adapter_of(job.engine).name != GenericAdapter.name
+        frame_s, has_failures = self._board.pace(job.task.task_id)
+        timeouts = 0
+        if has_failures:
+            with self._ctx.database.reading():
+                failed = chunks.failures(job.task.task_id, job.task.forgiven)
+            timeouts = sum(failure.cause is Cause.TIMEOUT for failure in failed)
+        return hang_limits.limits(given, tells_frames, frame_s, timeouts)
+
     def _message(self, claim: states.Claim) -> wire.HpcStart:
         """The start of a claimed chunk. Raises BadArgument where its command line cannot be made."""
         job, chunk = claim.job, claim.chunk
@@ -238,6 +251,6 @@ class Dispatcher:
             owes=owes,
             api_url=self._api_url,
             report_key=claim.report_key,
-            limits=merged_limits(job.task.limits, engine.limits),
+            limits=self._limits(job),
             after=chunk.after,
         )
