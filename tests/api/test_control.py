@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import requests
+from support.waiting import wait_until
 
 from .house import House
 from .our_node import Json, OurNode, our_node
@@ -326,7 +327,7 @@ def test_frames_grow_and_shrink_while_a_machine_is_at_work(house: House, machine
     stop = machine.wait_for_stop(task_id)
     assert stop["afterframe"], "its frame is still wanted"
     end(house, machine, start, "1-3")
-    assert places(house, task_id) == ("8", "2-3", "")
+    wait_until(lambda: places(house, task_id) == ("8", "2-3", ""), "frame 4 is given out again")
     assert machine.starts[-1]["frames"] == "4"
 
 

@@ -15,6 +15,7 @@ from renderonline.api.db import rows, statements, tables
 from renderonline.api.db.connection import is_mysql
 from renderonline.api.domain import model
 from renderonline.api.domain.transitions import ACTIVE_CHUNK
+from renderonline.frames import FrameSet
 from renderonline.wire import Cause, ChunkState
 
 _ACTIVE = [state.value for state in ACTIVE_CHUNK]
@@ -149,6 +150,21 @@ def failures(task_id: int, since: int) -> list[model.Failure]:
         .tuples()
     )
     return [model.Failure(machine, Cause(cause), frame) for machine, cause, frame in query]
+
+
+def last_failure(task_id: int, frames: FrameSet) -> model.Outcome | None:
+    """The task's last failed attempt that stumbled over one of these frames."""
+    chunk = tables.Chunk
+    query: Any = (
+        chunk.select(chunk.culprit, chunk.exit_code, chunk.cause, chunk.message)
+        .where(chunk.task_id == task_id, chunk.state == ChunkState.FAILED.value)
+        .order_by(chunk.attempt_id.desc())
+        .tuples()
+    )
+    for culprit, exit_code, cause, message in query:
+        if culprit in frames:
+            return model.Outcome(False, exit_code, Cause(cause), message)
+    return None
 
 
 def latest_ends(machine_id: int, since: int, limit: int) -> list[tuple[int, Cause | None]]:

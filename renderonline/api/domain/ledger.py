@@ -46,9 +46,17 @@ def culprit(task: Task, chunk: Chunk, done: FrameSet) -> int | None:
 
 
 def settle(
-    task: Task, chunk: Chunk, others: Sequence[Chunk], outcome: Outcome, judgement: Judgement
+    task: Task,
+    chunk: Chunk,
+    others: Sequence[Chunk],
+    outcome: Outcome,
+    judgement: Judgement,
+    why: Outcome | None = None,
 ) -> Settlement:
-    """What the end of `chunk` (whose `done` is final) means. `others`: the task's active chunks."""
+    """What the end of `chunk` (whose `done` is final) means. `others`: the task's active chunks.
+
+    `why`: what earlier frames were given up for, where this end gives up none.
+    """
     if judgement.fails_task:
         return _failed(task, chunk, others, outcome)
     if not task.is_split:
@@ -61,11 +69,12 @@ def settle(
     needed = [other for other in others if _is_needed(other, done | given_up)]
     superfluous = tuple(other for other in others if other not in needed)
     moved = replace(task, todo=todo, done=done, failed=given_up)
-    return replace(conclude(moved, needed, outcome), superfluous=superfluous)
+    return replace(conclude(moved, needed, why or outcome), superfluous=superfluous)
 
 
 def conclude(task: Task, active: Sequence[Chunk], outcome: Outcome | None = None) -> Settlement:
-    """What follows from where a split task's frames are now. `outcome` is the latest failure's."""
+    """What follows from where a split task's frames are now. `outcome` is the latest failure's
+    that gave up frames."""
     assert task.todo is not None
     same = (task.todo, task.done, task.failed)
     if task.todo.runs or active:

@@ -181,6 +181,12 @@ class Fleet:
                 if (view.machine.ip_address, view.machine.port) == (ip_address, port):
                     view.next_visit = now
 
+    def changed(self, machine: Machine) -> None:
+        """This has just been written of the machine; others learn it from the next refresh."""
+        with self._lock:
+            if view := self._views.get(machine.machine_id):
+                view.machine, self._roster = machine, None
+
     def feels(self, machine_id: int, vitals: Vitals) -> None:
         """How the machine is, by its own report: it is alive."""
         with self._lock:

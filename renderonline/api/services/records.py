@@ -6,6 +6,7 @@ Inside the transaction that ends the attempt; see `states`.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from renderonline.api.db import catalog, chunks
@@ -45,7 +46,7 @@ def note(
         used_s = (ctx.clock.now() - chunk.started_at).total_seconds()
         tx.after_commit(lambda: ctx.used(task.user_id, used_s))
     if event is ChunkEvent.FAIL:
-        _bench(ctx, task, chunk)
+        _bench(ctx, tx, task, chunk)
 
 
 def judge(ctx: Context, job: Job, event: ChunkEvent) -> Judgement:
@@ -65,6 +66,11 @@ def judge(ctx: Context, job: Job, event: ChunkEvent) -> Judgement:
 def _hides_frame(outcome: Outcome) -> bool:
     """Whether the first sign of rendering was the first frame saved: its time is in the start-up."""
     return outcome.render_s is not None and outcome.render_s < 0.1 * (outcome.startup_s or 0.0)
+
+
+def why_given_up(task: Task) -> Outcome | None:
+    """The failure that the last of the task's failed frames was given up for; None without any."""
+    return chunks.last_failure(task.task_id, task.failed) if task.failed.runs else None
 
 
 def _render_s(ctx: Context, chunk: Chunk, outcome: Outcome, was_warm: bool) -> float | None:
@@ -88,7 +94,7 @@ def _failed(ctx: Context, chunk: Chunk, outcome: Outcome, in_a_row: int) -> dict
     return columns
 
 
-def _bench(ctx: Context, task: Task, chunk: Chunk) -> None:
+def _bench(ctx: Context, tx: Transaction, task: Task, chunk: Chunk) -> None:
     """Take a machine that fails everything out of the farm, as long as another one is left."""
     machine = catalog.machine(chunk.machine_id)
     if machine is None or machine.state is not MachineState.ENABLED:
@@ -100,3 +106,5 @@ def _bench(ctx: Context, task: Task, chunk: Chunk) -> None:
     reason = f"It failed {len(blamed)} attempts in a row, the last of task {task.task_id}."
     log.warning("machine %d is benched: %s", machine.machine_id, reason)
     catalog.set_machine_state(machine.machine_id, MachineState.BENCHED, reason)
+    benched = replace(machine, state=MachineState.BENCHED, reason=reason)
+    tx.after_commit(lambda: ctx.fleet.changed(benched))

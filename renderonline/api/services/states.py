@@ -353,7 +353,9 @@ def _end(
         if job.task.state in QUEUED_TASK:
             others = chunks.active(task_id=chunk.task_id)
             judgement = records.judge(ctx, job, event)
-            move(ctx, tx, job.task, ledger.settle(job.task, chunk, others, outcome, judgement))
+            why = None if judgement.gives_up else records.why_given_up(job.task)
+            settlement = ledger.settle(job.task, chunk, others, outcome, judgement, why)
+            move(ctx, tx, job.task, settlement)
     tx.after_commit(lambda: ctx.machine_free(chunk.machine_id, chunk.attempt_id))
 
 
