@@ -213,6 +213,7 @@ class Task(Table):
     limits = peewee.TextField(null=True)
     forgiven = UBigInt(constraints=_default("0"), default=0)  # attempts up to this do not count
     parent_id = UBigInt(null=True)  # of a variant: the task that the user sees
+    # Its name; empty: the task has variants, and is never on a machine itself.
     variant = peewee.CharField(max_length=50, null=True)
 
     class Meta:

@@ -61,7 +61,11 @@ def job(task_id: int, for_update: bool = False) -> model.Job | None:
 
 
 def jobs(
-    user_id: int | None, limit: int, below: int | None = None, state: str | None = None
+    user_id: int | None,
+    limit: int,
+    below: int | None = None,
+    state: str | None = None,
+    but_variants: bool = False,
 ) -> list[model.Job]:
     """Newest first. `user_id` None: everybody's. `below`: only ids under it, for paging."""
     query = _jobs().order_by(tables.Task.task_id.desc()).limit(limit)
@@ -71,7 +75,15 @@ def jobs(
         query = query.where(tables.Task.task_id < below)
     if state is not None:
         query = query.where(tables.Task.state == state)
+    if but_variants:
+        query = query.where(tables.Task.parent_id.is_null())
     return [rows.job(row) for row in query]
+
+
+def variants(parent_id: int) -> list[model.Task]:
+    """The variants of a task, as they were submitted; none of any other."""
+    found = statements.select(tables.Task, "WHERE `parent_id` = ? ORDER BY `task_id`", parent_id)
+    return [rows.task(row) for row in found]
 
 
 def locked(task_id: int) -> model.Job | None:
@@ -117,11 +129,12 @@ def states_of(task_ids: Sequence[int]) -> dict[int, TaskState]:
 
 
 def queued_count(user_id: int) -> int:
-    """How many of the user's tasks have a row in `queue`, running ones too."""
+    """How many of the user's tasks have a row in `queue`, running ones too. One with variants
+    counts once."""
     return int(
         tables.Queue.select(peewee.fn.COUNT(tables.Queue.queue_id))
         .join(tables.Task, on=(tables.Task.task_id == tables.Queue.task_id))
-        .where(tables.Task.user_id == user_id)
+        .where(tables.Task.user_id == user_id, tables.Task.parent_id.is_null())
         .scalar()
         or 0
     )

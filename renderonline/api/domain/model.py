@@ -113,7 +113,12 @@ class Task:
     limits: str | None = None
     forgiven: int = 0
     parent_id: int | None = None
-    variant: str | None = None
+    variant: str | None = None  # its name; empty: the task has variants
+
+    @property
+    def has_variants(self) -> bool:
+        """Whether it only stands for its variants, which are tasks of their own."""
+        return self.variant == ""
 
     @property
     def is_split(self) -> bool:
