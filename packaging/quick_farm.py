@@ -1,7 +1,7 @@
 """The quick start's second step, in the environment that has our packages: farm, render, frames.
 
-Owns the order of things: choose a renderer, start the farm, split the frames over its two nodes,
-follow them, fetch the frames, draw the contact sheet, and end all that was started, whatever
+Owns the order of things: choose a renderer, start the farm, submit the project, follow it on the two
+nodes, fetch the frames, draw the contact sheet, and end all that was started, whatever
 happens on the way.
 """
 
@@ -210,25 +210,11 @@ def token_file(services: Services) -> Path:
 
 
 def submit_and_wait(client: Client, job: Job) -> list[TaskDetail]:
-    """One task for each part of the frames, so that every node has one; how they ended."""
-    names = {}
-    for part in split(job.frames, NODES):
-        task_id = client.enqueue(job.project, frames=part)
-        names[task_id] = f"{job.project.name} {part}"
+    """One task, on which both nodes work; how it ended, in a list that may be empty."""
+    task_id = client.enqueue(job.project, frames=job.frames)
     say(f"Rendering {count(len(job.frames), 'frame')} of {job.project.name} …")
-    ended = dict(waiting.ends(client, names))
-    return [detail for task_id in names if isinstance(detail := ended[task_id], TaskDetail)]
-
-
-def split(frames: FrameSet, parts: int) -> list[FrameSet]:
-    """`frames` in up to `parts` pieces of about the same size, in order, none of them empty."""
-    pieces = []
-    for left in range(parts, 0, -1):
-        piece = frames.take(-(-len(frames) // left))
-        if piece:
-            pieces.append(piece)
-        frames -= piece
-    return pieces
+    ended = dict(waiting.ends(client, {task_id: job.project.name}))
+    return [detail for detail in ended.values() if isinstance(detail, TaskDetail)]
 
 
 def fetch(client: Client, detail: TaskDetail, output: Path) -> list[Path]:

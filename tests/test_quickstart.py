@@ -20,8 +20,6 @@ from PIL import Image
 from support.processes import DEADLINE_S, ROOT, private_environment
 from support.waiting import wait_until
 
-from renderonline.frames import FrameSet
-
 sys.path.insert(0, str(ROOT / "packaging"))
 import contact_sheet
 import debian_packages
@@ -249,20 +247,6 @@ def test_package_that_cannot_be_had_is_a_sentence(
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(debian_packages.PackagesFailed, match="apt-get install libgl1"):
         debian_packages.fetch(["libgl1"], tmp_path / "packages")
-
-
-@pytest.mark.parametrize(
-    ("frames", "parts", "expected"),
-    [
-        ("1-24", 2, ["1-12", "13-24"]),
-        ("1-5", 2, ["1-3", "4-5"]),
-        ("7", 2, ["7"]),
-        ("1,5,9", 2, ["1,5", "9"]),
-    ],
-)
-def test_frames_are_split_over_the_nodes(frames: str, parts: int, expected: list[str]) -> None:
-    pieces = quick_farm.split(FrameSet.parse(frames), parts)
-    assert [FrameSet.parse(text) for text in expected] == pieces
 
 
 def test_a_long_animation_is_thinned_out_for_the_contact_sheet() -> None:
