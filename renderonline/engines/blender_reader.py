@@ -8,10 +8,10 @@ as saved and its file has been opened, and the attempt once every frame owed has
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
-from renderonline.engines import blender_lines, images
+from renderonline.engines import blender_lines, blender_troubles, images
 from renderonline.engines.base import (
     Ending,
     EngineEvent,
@@ -22,13 +22,27 @@ from renderonline.engines.base import (
     Verdict,
 )
 from renderonline.engines.blender_command import SCRIPT_FAILED
-from renderonline.engines.blender_lines import Appended, Saved, Step, Trouble
-from renderonline.engines.endings import Tail, crash, sentences, unmatched
+from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step
+from renderonline.engines.blender_troubles import Trouble, Weight
+from renderonline.engines.endings import Crash, Tail, crash, is_disk_full, sentences, unmatched
 from renderonline.frames import FrameSet
-from renderonline.wire import Cause, Owes
+from renderonline.wire import Cause, Owes, Reason
 
 MAX_NOTICES = 20
 """Notices passed on per attempt; a broken project can miss thousands of files."""
+
+MAX_TROUBLES = 50
+"""Troubles remembered per attempt besides; the oldest go first."""
+
+_NOTHING_TO_RENDER = (
+    "Blender found nothing to render: look at the frame range, and at what the scene and its "
+    "compositor put out."
+)
+_NOT_OVERWRITTEN = (
+    "The scene says not to overwrite files, and {fault} Switch Overwrite on in its output "
+    "properties, or delete that file."
+)
+_DISK_FULL = "The disk of the machine is full. Free some space there."
 
 _NUMBERS = re.compile(r"-?\d+")
 _EXTENSION = re.compile(r"\.[A-Za-z]\w*$")  # begins with a letter: in `shot.0007` a frame follows
@@ -44,8 +58,12 @@ class BlenderReader:
         self._frame: int | None = None
         self._has_appended = False
         self._faults: dict[int | None, str] = {}
-        self._troubles: list[Trouble] = []
-        self._noticed: set[str] = set()
+        self._survived: dict[str, Trouble] = {}  # by message: before the last whole frame
+        self._troubles: dict[str, Trouble] = {}  # since then, the nearest to the end last
+        self._noticed: dict[str, Trouble] = {}
+        self._has_begun = False
+        self._has_quit = False
+        self._was_disk_full = False
         self._tail = Tail()
 
     def feed(self, line: str) -> list[EngineEvent]:
@@ -53,11 +71,14 @@ class BlenderReader:
         text = blender_lines.plain(line)
         if not blender_lines.is_chatter(text):
             self._tail.add(text)
+        self._has_quit = self._has_quit or text == "Blender quit"
         said = blender_lines.read(text)
         if isinstance(said, Step):
             return self._step(said)
         if isinstance(said, Saved):
             return self._saved(said.path)
+        if isinstance(said, Skipped):
+            return self._skipped(said.path)
         if isinstance(said, Appended):
             self._has_appended = True
             return self._done(said.frame)
@@ -72,6 +93,7 @@ class BlenderReader:
     # ---------------------------------------------------------------- while it runs
 
     def _step(self, step: Step) -> list[EngineEvent]:
+        self._has_begun = True
         self._frame = step.frame
         return self._progress(step.fraction or 0.0, step.frame)
 
@@ -89,72 +111,128 @@ class BlenderReader:
         return [Progress(fraction, frame)]
 
     def _saved(self, path: Path) -> list[EngineEvent]:
+        self._has_begun = True
         frame = frame_of(path.name, self._owed, self._frame)
         fault = images.fault(path) if path.is_absolute() else None
         if fault:
+            self._was_disk_full = self._was_disk_full or is_disk_full(path.parent)
             self._faults[frame] = f"{path.name} {fault}."
             return [Notice(self._faults[frame])]
         self._faults.pop(frame, None)
         self.reading.files_saved += 1
+        self._survived |= self._troubles
+        self._troubles.clear()
         done = [] if frame is None else self._done(frame)
         return [FrameSaved(path, frame), *done]
 
+    def _skipped(self, path: Path) -> list[EngineEvent]:
+        """A whole image that is there already is as good as one saved now: of an earlier attempt."""
+        events = self._saved(path)
+        fault = next((event.text for event in events if isinstance(event, Notice)), None)
+        if fault is not None:
+            message = _NOT_OVERWRITTEN.format(fault=fault)
+            self._troubles[message] = Trouble(Cause.SCENE, message)
+        return events
+
     def _done(self, frame: int) -> list[EngineEvent]:
+        self._has_begun = True
         self.reading.frames_done.add(frame)
         return self._progress(0.0, frame)
 
     def _trouble(self, trouble: Trouble) -> list[EngineEvent]:
+        if trouble.weight is Weight.NOTICE:
+            return self._notice(trouble)
+        for known in (self._survived, self._troubles):
+            known.pop(trouble.message, None)
+            if len(known) >= MAX_TROUBLES:
+                known.pop(next(iter(known)))
+        self._troubles[trouble.message] = trouble
+        return []
+
+    def _notice(self, trouble: Trouble) -> list[EngineEvent]:
         if trouble.message in self._noticed or len(self._noticed) >= MAX_NOTICES:
             return []
-        self._noticed.add(trouble.message)
-        self._troubles.append(trouble)
-        return [Notice(trouble.message)] if trouble.is_notice else []
+        self._noticed[trouble.message] = trouble
+        return [Notice(trouble.message)]
 
     # ---------------------------------------------------------------- at the end
 
     def _failures(self, ending: Ending) -> Iterator[Verdict]:
         """What speaks against a success, the most telling first."""
-        yield from self._bad_exit(ending.exit_code)
-        yield from self._blame(trouble for trouble in self._troubles if trouble.is_fatal)
+        yield from self._bad_exit(ending)
+        every = (*self._survived.values(), *self._troubles.values())
+        yield from (self._blame(trouble) for trouble in every if trouble.is_fatal)
         missing = self._owed - FrameSet.of(self.reading.frames_done)
         if missing or self._faults or not self.reading.files_saved + self._has_appended:
-            yield from self._blame(self._troubles)
-            yield self._incomplete(missing)
+            yield from self._explained(ending)
+            yield from self._incomplete(missing)
         if (self._has_appended or self._owes.movie) and not _has_content(ending):
-            yield from self._blame(self._troubles)
+            yield from self._explained(ending)
             yield _machine("Blender rendered the frames but left no movie file, or an empty one.")
         pattern = unmatched(self._owes.pattern, ending.files)
         if pattern:
             yield _machine(f"No file like {pattern} was among the results.")
 
-    def _bad_exit(self, exit_code: int) -> Iterator[Verdict]:
-        if exit_code == 0:
+    def _bad_exit(self, ending: Ending) -> Iterator[Verdict]:
+        if ending.exit_code == 0:
             return
-        stopped_by = crash(exit_code)
+        stopped_by = crash(ending.exit_code)
         if stopped_by:
-            of_machine = (t for t in self._troubles if t.cause is Cause.MACHINE)
-            yield from self._blame(of_machine)
-            yield _machine(_crash_message(stopped_by))
-        yield from self._blame(self._troubles)
-        if exit_code == SCRIPT_FAILED:
-            message = sentences(
-                ["A Python script of the command line failed.", self._tail.quoted()]
-            )
-            yield Verdict(False, Cause.SCENE, message)
-        reason = f"Blender ended with exit code {exit_code}."
-        yield _machine(sentences([reason, self._tail.quoted()]))
+            yield self._crashed(stopped_by)
+        yield from self._explained(ending)
+        if ending.exit_code == SCRIPT_FAILED:
+            yield self._blame(Trouble(Cause.SCENE, "A Python script failed.", None, Weight.SCRIPT))
+        symptom = f"Blender ended with exit code {ending.exit_code}."
+        yield from self._for_want_of_an_asset(symptom)
+        yield _machine(sentences([symptom, self._tail.quoted()]))
 
-    def _blame(self, troubles: Iterable[Trouble]) -> Iterator[Verdict]:
-        worst = min(troubles, key=lambda trouble: trouble.rank, default=None)
-        if worst is not None:
-            details = self._tail.quoted() if "script" in worst.message else ""
-            yield Verdict(False, worst.cause, sentences([worst.message, details]))
+    def _crashed(self, stopped_by: Crash) -> Verdict:
+        """A crash has the cause that Blender told of since the last whole frame, if it did."""
+        told = [t for t in self._troubles.values() if t.cause is Cause.MACHINE]
+        cause = blender_troubles.explain([t for t in told if t.weight is Weight.CAUSE])
+        if cause and (stopped_by.reason is Reason.CRASH or stopped_by.reason is cause.reason):
+            return self._blame(cause)
+        missing = self._missing_asset() if stopped_by.reason is Reason.CRASH else None
+        before = f"Before that: {missing.message}" if missing else ""
+        message = sentences([stopped_by.message("Blender"), before, self._tail.quoted()])
+        return _machine(message, stopped_by.reason)
 
-    def _incomplete(self, missing: FrameSet) -> Verdict:
+    def _explained(self, ending: Ending) -> Iterator[Verdict]:
+        """What Blender said of why, and the disk: a write that failed may tell nothing of it."""
+        trouble = blender_troubles.explain(tuple(self._troubles.values()), self._missing_asset())
+        trouble = trouble or blender_troubles.explain(tuple(self._survived.values()))
+        weight = trouble.weight if trouble else None
+        is_of_writing = weight is Weight.WRITING or (self._faults and weight is not Weight.CAUSE)
+        if is_of_writing and (self._was_disk_full or is_disk_full(ending.output_dir)):
+            yield _machine(sentences([_DISK_FULL, *self._faults.values()]), Reason.DISK_FULL)
+        if trouble:
+            yield self._blame(trouble)
+
+    def _blame(self, trouble: Trouble) -> Verdict:
+        details = self._tail.quoted() if trouble.weight is Weight.SCRIPT else ""
+        message = sentences([trouble.message, details])
+        return Verdict(False, trouble.cause, message, trouble.reason)
+
+    def _missing_asset(self) -> Trouble | None:
+        """The first that was noticed: others are missing because it is."""
+        noticed = self._noticed.values()
+        return next((t for t in noticed if t.cause is Cause.ASSET_MISSING), None)
+
+    def _for_want_of_an_asset(self, symptom: str) -> Iterator[Verdict]:
+        """Frames come out without it, mostly; where nothing else is known, it is the likely cause."""
+        missing = self._missing_asset()
+        if missing:
+            yield Verdict(False, missing.cause, f"{missing.message} {symptom}")
+
+    def _incomplete(self, missing: FrameSet) -> Iterator[Verdict]:
         if self._faults:
-            return _machine(sentences(["A frame was not written whole:", *self._faults.values()]))
+            yield _machine(sentences(["A frame was not written whole:", *self._faults.values()]))
         what = f"frames {_short(str(missing))}" if missing else "a single frame"
-        return _machine(f"Blender ended without an error, but did not save {what}.")
+        symptom = f"Blender ended without an error, but did not save {what}."
+        yield from self._for_want_of_an_asset(symptom)
+        if self._has_quit and not self._has_begun:
+            yield Verdict(False, Cause.SCENE, f"{symptom} {_NOTHING_TO_RENDER}")
+        yield _machine(symptom)
 
 
 def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
@@ -173,21 +251,9 @@ def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
     return current if current is not None else next(iter(candidates), None)
 
 
-def _machine(message: str) -> Verdict:
-    """The verdict where nothing tells whose fault it was: another machine may succeed."""
-    return Verdict(False, Cause.MACHINE, message)
-
-
-def _crash_message(stopped_by: str) -> str:
-    if stopped_by == "SIGKILL":
-        return (
-            "Blender was killed by the system (SIGKILL), which mostly means that the machine ran "
-            "out of memory. Render it on a machine with more."
-        )
-    return (
-        f"Blender crashed ({stopped_by}). It is tried on another machine; if it crashes "
-        "everywhere, try another version of Blender."
-    )
+def _machine(message: str, reason: Reason | None = None) -> Verdict:
+    """The verdict where it was the machine, or nothing tells whose fault: another may succeed."""
+    return Verdict(False, Cause.MACHINE, message, reason)
 
 
 def _has_content(ending: Ending) -> bool:

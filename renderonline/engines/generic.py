@@ -6,10 +6,12 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from renderonline.engines import machine_signs
 from renderonline.engines.base import Ending, EngineEvent, Progress, Reading, Verdict
 from renderonline.engines.commandline import without_name
-from renderonline.engines.endings import Tail, crash, sentences, unmatched
-from renderonline.wire import Cause, Owes
+from renderonline.engines.endings import Tail, crash, is_disk_full, sentences, unmatched
+from renderonline.engines.machine_signs import MachineFault
+from renderonline.wire import Cause, Owes, Reason
 
 _PERCENT = re.compile(r"(?<![\d.])(\d{1,3}(?:\.\d+)?) ?%")
 _COUNTED = r"s?\b\D{0,3}(\d+)\s*(?:/|of)\s*(\d+)"
@@ -27,6 +29,7 @@ class GenericReader:
         self.reading = Reading()
         self._owes = owes
         self._frames = (0, 1)  # frames done, and of how many
+        self._fault: MachineFault | None = None  # the latest: the nearest to the end
         self._tail = Tail()
 
     def feed(self, line: str) -> list[EngineEvent]:
@@ -35,6 +38,7 @@ class GenericReader:
         of_frame = fraction_of(line)
         if of_frame is None or _COMPLAINT.search(line):
             self._tail.add(line)
+        self._fault = machine_signs.read(line) or self._fault
         done, count = self._frames
         fraction = (done + (of_frame or 0.0)) / count
         if fraction <= self.reading.fraction:
@@ -44,10 +48,22 @@ class GenericReader:
 
     def judge(self, ending: Ending) -> Verdict:
         """See base.Reader. What goes wrong is the machine's fault: another one may succeed."""
-        reason = _bad_exit(ending.exit_code) or self._missing(ending.files)
-        if reason is None:
+        failure = _stopped(ending.exit_code, self._fault) or self._failure(ending)
+        if failure is None:
             return Verdict(True)
-        return Verdict(False, Cause.MACHINE, sentences([reason, self._tail.quoted()]))
+        message = sentences([failure.message, self._tail.quoted()])
+        return Verdict(False, Cause.MACHINE, message, failure.reason)
+
+    def _failure(self, ending: Ending) -> MachineFault | None:
+        """Of a renderer that ended by itself: what it said, what the disk says, what is missing."""
+        symptom = _bad_exit(ending.exit_code) or self._missing(ending.files)
+        if symptom is None:
+            return None
+        if self._fault is not None:
+            return self._fault
+        if is_disk_full(ending.output_dir):
+            return MachineFault(Reason.DISK_FULL, f"{symptom} The disk of the machine is full.")
+        return MachineFault(None, symptom)
 
     def _missing(self, files: Sequence[Path]) -> str | None:
         pattern = unmatched(self._owes.pattern, files)
@@ -113,10 +129,15 @@ def frames_before(line: str) -> tuple[int, int] | None:
     return None
 
 
-def _bad_exit(exit_code: int) -> str | None:
-    if exit_code == 0:
-        return None
+def _stopped(exit_code: int, fault: MachineFault | None) -> MachineFault | None:
+    """Of a renderer that did not end by itself. A crash has the cause that it told of before."""
     stopped_by = crash(exit_code)
-    if stopped_by:
-        return f"The renderer was stopped or crashed ({stopped_by})."
-    return f"The renderer ended with exit code {exit_code}."
+    if stopped_by is None:
+        return None
+    if fault is not None and stopped_by.reason is Reason.CRASH:
+        return fault
+    return MachineFault(stopped_by.reason, stopped_by.message("The renderer"))
+
+
+def _bad_exit(exit_code: int) -> str | None:
+    return f"The renderer ended with exit code {exit_code}." if exit_code else None
