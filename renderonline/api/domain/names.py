@@ -39,24 +39,27 @@ def usable_name(sent: str) -> str:
     return checked(name)
 
 
-def checked(name: str) -> str:
-    """`name`, if every platform can hold a file of that name. Raises BadName."""
+def checked(name: str, what: str = "file") -> str:
+    """`name`, if every platform can hold a file or a folder of that name. Raises BadName.
+
+    `what`: whose name it is.
+    """
     if not name.strip(". "):
-        raise BadName("The file has no usable name. Give it one, such as scene.blend.")
+        raise BadName(f"The {what} has no usable name. Give it one with letters or digits.")
     if has_control(name):
-        raise BadName("The file's name has control characters in it. Rename the file.")
+        raise BadName(f"The {what}'s name has control characters in it. Rename the {what}.")
     if _REFUSED & set(name):
         raise BadName(
-            f'The file\'s name "{name[:60]}" has one of < > : " | ? * in it, which Windows refuses. Rename the file.'
+            f'The {what}\'s name "{name[:60]}" has one of < > : " | ? * in it, which Windows refuses. Rename the {what}.'
         )
     if _RESERVED.fullmatch(name):
-        raise BadName(f'"{name[:60]}" is reserved on Windows. Rename the file.')
+        raise BadName(f'"{name[:60]}" is reserved on Windows. Rename the {what}.')
     if name[-1] in ". ":
         raise BadName(
-            "The file's name ends in a dot or a space, which Windows drops. Rename the file."
+            f"The {what}'s name ends in a dot or a space, which Windows drops. Rename the {what}."
         )
     if len(name.encode("utf-8")) > MAX_NAME_BYTES:
-        raise BadName(f"The file's name is longer than {MAX_NAME_BYTES} bytes. Shorten it.")
+        raise BadName(f"The {what}'s name is longer than {MAX_NAME_BYTES} bytes. Shorten it.")
     return name
 
 

@@ -164,6 +164,8 @@ class Board:
             return
         task = job.task
         self._versions[task_id] = task.version
+        if task.has_variants:
+            return  # it is not planned, they are
         self._places[task_id] = place
         order, weight = place
         active = chunks.active(task_id=task_id)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from renderonline import wire
 from renderonline.api.db import catalog, tasks
 from renderonline.api.db.connection import DatabaseFull, Transaction
 from renderonline.api.domain.arguments import BadArgument
-from renderonline.api.domain.model import ArgType, Engine, Role, User
+from renderonline.api.domain.model import Engine, Role, User
 from renderonline.api.domain.names import BadName, usable_name
-from renderonline.api.services import commands, options
+from renderonline.api.services import variants
 from renderonline.api.services.context import Context, Refused, whole_seconds
+from renderonline.api.services.variants import Offer, Row
 from renderonline.api.storage.folders import DiskFull
 
 
@@ -49,31 +51,40 @@ def enqueue(ctx: Context, user: User, upload: Upload) -> int:
 
 
 def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest) -> int:
-    engine, argtypes = _engine(ctx, request, upload.sent_name)
+    with ctx.database.reading():
+        engines, argtypes = catalog.engines(), catalog.argtypes()
+    engine = _engine(engines, request.engine_id.strip(), upload.sent_name)
     name = usable_name(upload.sent_name)
-    if Path(name).suffix.lower() != engine.extension.lower():
-        raise _bad(f"{engine.name} takes {engine.extension} files; {name[:80]} is not one.")
+    variants.check_takes(engine, name)
     if upload.size_bytes == 0:
         raise _bad(f"{name[:80]} is empty. Was it saved?")
-    values = commands.checked_values(request.arguments, argtypes)
-    wanted = commands.add_frames(values, request.frames, engine, argtypes)
     moment = ctx.local_now()
     folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
-    project = folder / name
-    command = commands.build(engine, values, argtypes, project, wanted)
-    columns = options.columns(request, engine, command, partial(_is_own, ctx, user))
-    render = {
-        "file_name": name,
-        "file_path": str(project),
-        "file_size": upload.size_bytes,
-        "arguments": command.arguments,
-        "engine_id": engine.engine_id,
-    }
+    offer = Offer(engines, argtypes, folder / name, partial(_is_own, ctx, user))
+    rows = variants.rows(request, engine, offer)
     assert upload.file is not None
     _store(ctx, folder, upload.file, name)
-    frames = None if command.frames is None else str(command.frames)
-    add = partial(tasks.add, user.user_id, whole_seconds(moment), render, frames, **columns)
+    add = partial(_add, user, moment, offer.project, upload.size_bytes, rows)
     return _commit(ctx, user, folder, add)
+
+
+def _add(user: User, moment: datetime, project: Path, size: int, rows: Sequence[Row]) -> list[int]:
+    """Write the rows: the first is the task that the user sees, the others its variants."""
+    task_ids: list[int] = []
+    for row in rows:
+        render = {
+            "file_name": project.name,
+            "file_path": str(project),
+            "file_size": size,
+            "arguments": row.command.arguments,
+            "engine_id": row.engine.engine_id,
+        }
+        frames = None if row.command.frames is None else str(row.command.frames)
+        parent = {"parent_id": task_ids[0]} if task_ids else {}
+        columns = {**row.columns, **parent}
+        added = tasks.add(user.user_id, whole_seconds(moment), render, frames, **columns)
+        task_ids.append(added)
+    return task_ids
 
 
 def _store(ctx: Context, folder: Path, file: Path, name: str) -> None:
@@ -90,15 +101,19 @@ def _store(ctx: Context, folder: Path, file: Path, name: str) -> None:
         ) from None
 
 
-def _commit(ctx: Context, user: User, folder: Path, add: Callable[[], int]) -> int:
-    """Write the rows that `add` writes; if that fails, `folder` goes. Raises Refused 403, 507."""
+def _commit(ctx: Context, user: User, folder: Path, add: Callable[[], list[int]]) -> int:
+    """Write the tasks that `add` writes; if that fails, `folder` goes. The id of the first.
+
+    Raises Refused 403, 507.
+    """
 
     def write(tx: Transaction) -> int:
         tasks.lock_user(user.user_id)
         _within_limit(user)
-        task_id = add()
-        tx.after_commit(lambda: ctx.changed(task_id))
-        return task_id
+        task_ids = add()
+        for task_id in task_ids:
+            tx.after_commit(partial(ctx.changed, task_id))
+        return task_ids[0]
 
     try:
         task_id = ctx.database.transact(write)
@@ -129,27 +144,21 @@ def _within_limit(user: User) -> None:
         )
 
 
-def _engine(
-    ctx: Context, request: wire.EnqueueRequest, sent_name: str
-) -> tuple[Engine, list[ArgType]]:
+def _engine(engines: Sequence[Engine], wanted: str, sent_name: str) -> Engine:
     """The engine that was asked for. Raises Refused.
 
     The original's client always asks for 0, the index of a list with one entry; where there is no
     such engine, the file's extension decides.
     """
-    wanted = request.engine_id.strip()
-    with ctx.database.reading():
-        argtypes = catalog.argtypes()
-        engines = catalog.engines()
     for engine in engines:
         if str(engine.engine_id) == wanted:
-            return engine, argtypes
+            return engine
     if wanted not in ("", "0"):
         raise _bad(f"There is no engine {wanted[:20]!r}.")
     suffix = Path(usable_name(sent_name)).suffix.lower()
     for engine in engines:
         if engine.extension.lower() == suffix:
-            return engine, argtypes
+            return engine
     takes = ", ".join(sorted({engine.extension for engine in engines})) or "none"
     raise _bad(f"No engine takes {suffix or 'a file without extension'}. This farm takes: {takes}.")
 

@@ -28,7 +28,7 @@ from renderonline.api.domain.transitions import (
     next_chunk,
     next_task,
 )
-from renderonline.api.services import records
+from renderonline.api.services import records, variants
 from renderonline.api.services.context import Context, whole_seconds
 from renderonline.frames import FrameSet
 from renderonline.wire import Cause, ChunkState, EventType, NodeEvent, TaskState
@@ -64,7 +64,7 @@ def claim(ctx: Context, assignment: Assignment) -> Claim | None:
         job = tasks.locked(assignment.task_id)
         if job is None or not _is_to_be_had(job, assignment):
             return None
-        _move_task(tx, job.task, TaskEvent.CLAIM, _taken(job.task, assignment, start_time))
+        _move_task(ctx, tx, job.task, TaskEvent.CLAIM, _taken(job.task, assignment, start_time))
         frames = assignment.frames
         chunk = Chunk(
             attempt_id=0,
@@ -148,7 +148,8 @@ def report(ctx: Context, seen: Chunk, sequence: int, events: Sequence[NodeEvent]
 
 
 def cancel(ctx: Context, task_id: int, reason: str, wait: bool = False) -> bool:
-    """Take a task out of the queue and stop it where it runs; False if it had ended.
+    """Take a task (all its variants) out of the queue and stop it where it runs; False if it had
+    ended.
 
     `wait`: return only when the machines have answered, or have not in time.
     """
@@ -156,14 +157,14 @@ def cancel(ctx: Context, task_id: int, reason: str, wait: bool = False) -> bool:
     end_time = whole_seconds(ctx.local_now())
 
     def write(tx: Transaction) -> bool:
-        job = tasks.locked(task_id)
-        if job is None or job.task.state not in QUEUED_TASK:
-            return False
-        task = take_back(ctx, tx, job.task, reason, stop)
-        columns = {"end_time": end_time, "message": reason, **frame_columns(task)}
-        _move_task(tx, job.task, TaskEvent.CANCEL, columns)
-        tx.after_commit(lambda: ctx.changed(task_id))
-        return True
+        jobs = [tasks.locked(number) for number in variants.parts(task_id)]
+        live = [job.task for job in jobs if job is not None and job.task.state in QUEUED_TASK]
+        for before in live:
+            task = take_back(ctx, tx, before, reason, stop)
+            columns = {"end_time": end_time, "message": reason, **frame_columns(task)}
+            _move_task(ctx, tx, before, TaskEvent.CANCEL, columns)
+            tx.after_commit(partial(ctx.changed, before.task_id))
+        return bool(live)
 
     return ctx.database.transact(write)
 
@@ -209,7 +210,7 @@ def move(ctx: Context, tx: Transaction, task: Task, settlement: ledger.Settlemen
     elif settlement.event is TaskEvent.RELEASE and not settlement.done.runs:
         # As the original has a waiting task, so that its own queries read the same.
         columns |= {"start_time": None, "machine_id": None}
-    _move_task(tx, task, settlement.event, columns)
+    _move_task(ctx, tx, task, settlement.event, columns)
     tx.after_commit(lambda: ctx.changed(task.task_id))
 
 
@@ -385,7 +386,9 @@ def _end_chunk(
         raise Stale
 
 
-def _move_task(tx: Transaction, task: Task, event: TaskEvent, columns: dict[str, Any]) -> None:
+def _move_task(
+    ctx: Context, tx: Transaction, task: Task, event: TaskEvent, columns: dict[str, Any]
+) -> None:
     """Write the next state and the original's columns that follow from it. Raises Stale."""
     state = next_task(task.state, event)
     if state not in QUEUED_TASK:
@@ -397,3 +400,5 @@ def _move_task(tx: Transaction, task: Task, event: TaskEvent, columns: dict[str,
     }
     if not tasks.set_task(task.task_id, task.version, **columns):
         raise Stale
+    if task.parent_id is not None and state is not task.state:
+        variants.roll_up(ctx, tx, task.parent_id)
