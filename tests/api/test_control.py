@@ -423,6 +423,49 @@ def test_a_task_in_one_piece_keeps_its_frames(house: House) -> None:
     assert change(house, task_id, Frames="1-10", ChunkFrames=0, Priority=3)["Priority"] == 3
 
 
+# --------------------------------------------------------------------------- variants
+
+
+def test_what_is_done_to_a_task_is_done_to_its_variants(house: House, machine: OurNode) -> None:
+    task_id = task(house, Variants=[{"Name": "day"}, {"Name": "night", "Frames": "3-4"}])
+
+    def variants(columns: str) -> list[tuple[Any, ...]]:
+        return house.rows(
+            f"SELECT {columns} FROM tasks WHERE parent_id = ? ORDER BY task_id", task_id
+        )
+
+    day, night = (number for (number,) in variants("task_id"))
+    start = machine.wait_for_start(day)
+    wait_for_attempts(house, day, "running")
+    assert do(house, task_id, "pause", Now=True)["State"] == "paused"
+    assert variants("state, todo") == [("paused", "1-10"), ("paused", "3-4")]
+    assert machine.wait_for_stop(day)["attemptid"] == start["attemptid"]
+    assert change(house, task_id, Priority=7)["Priority"] == 7
+    assert variants("priority") == [(7,), (7,)]
+    for refused in (
+        patched(house, task_id, Frames="1-3"),
+        asked(house, task_id, "requeue", Frames="3"),
+    ):
+        assert (refused.status_code, refused.json()["Error"]) == (409, "variants")
+    assert do(house, task_id, "cancel")["State"] == "cancelled"
+    assert variants("state") == [("cancelled",), ("cancelled",)]
+    waiting = house.rows("SELECT COUNT(*) FROM queue JOIN tasks USING (task_id)")[0][0]
+    house.rows("UPDATE subscriptions SET queue_limit = ?", waiting + 1)
+    try:
+        do(house, task_id, "requeue")
+    finally:
+        house.rows("UPDATE subscriptions SET queue_limit = 255")
+    wait_for_attempts(house, day, "interrupted", "running")
+    assert state(house, night) == "queued"
+    do(house, night, "cancel")
+    assert do(house, task_id, "pause")["State"] == "paused", "what has ended is left alone"
+    assert variants("state") == [("paused",), ("cancelled",)]
+    do(house, task_id, "resume")
+    change(house, night, Frames="4")
+    do(house, night, "requeue", Frames="4")
+    assert variants("frames, todo")[1] == ("4", "4")
+
+
 # --------------------------------------------------------------------------- frames
 
 

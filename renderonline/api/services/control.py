@@ -1,7 +1,8 @@
 """What a user does to a task while it waits, runs or is over: pause, resume, cancel, requeue, change.
 
 All may be called again: what is so already stays so. Somebody else's task is not there (404), what
-a task's state does not allow is 409; both, and bad values, are raised as Refused.
+a task's state does not allow is 409; both, and bad values, are raised as Refused. What is done to a
+task with variants is done to each of them that it is possible with.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from renderonline.api.domain.changes import Again
 from renderonline.api.domain.ledger import Settlement
 from renderonline.api.domain.model import Chunk, Job, Task, User
 from renderonline.api.domain.transitions import QUEUED_TASK, TaskEvent, next_task
-from renderonline.api.services import commands, options, states
+from renderonline.api.services import commands, options, states, variants
 from renderonline.api.services.context import Context, Refused
 from renderonline.api.services.tasks import detail, own
 from renderonline.frames import FrameSet
@@ -45,14 +46,13 @@ def pause(ctx: Context, user: User, task_id: int, now: bool) -> wire.TaskDetail:
     """
 
     def write(tx: Transaction) -> None:
-        job = _live(user, task_id, "paused")
-        task = job.task
-        event = TaskEvent.CHANGE if task.state is TaskState.PAUSED else TaskEvent.PAUSE
-        if now:
-            task = states.take_back(ctx, tx, task, PAUSED, _stop(ctx))
-        else:
-            task = _wind_down(ctx, tx, job)
-        _move(ctx, tx, task, event)
+        for job in _live(user, task_id, "paused"):
+            is_paused = job.task.state is TaskState.PAUSED
+            if now:
+                task = states.take_back(ctx, tx, job.task, PAUSED, _stop(ctx))
+            else:
+                task = _wind_down(ctx, tx, job)
+            _move(ctx, tx, task, TaskEvent.CHANGE if is_paused else TaskEvent.PAUSE)
 
     ctx.database.transact(write)
     return detail(ctx, user, task_id)
@@ -62,12 +62,12 @@ def resume(ctx: Context, user: User, task_id: int) -> wire.TaskDetail:
     """Machines get the task again."""
 
     def write(tx: Transaction) -> None:
-        task = _live(user, task_id, "resumed").task
-        if task.state is not TaskState.PAUSED:
-            return
-        task = _move(ctx, tx, task, TaskEvent.RESUME)
-        if chunks.active(task_id=task_id):
-            _move(ctx, tx, task, TaskEvent.CLAIM)  # machines are still at it
+        for job in _live(user, task_id, "resumed"):
+            if job.task.state is not TaskState.PAUSED:
+                continue
+            task = _move(ctx, tx, job.task, TaskEvent.RESUME)
+            if chunks.active(task_id=task.task_id):
+                _move(ctx, tx, task, TaskEvent.CLAIM)  # machines are still at it
 
     ctx.database.transact(write)
     return detail(ctx, user, task_id)
@@ -93,21 +93,19 @@ def requeue(ctx: Context, user: User, task_id: int, frames: str) -> wire.TaskDet
     has_project = _has_project(ctx, user, task_id)
 
     def write(tx: Transaction) -> None:
-        tasks.locked(task_id)
-        job = own(user, task_id)
-        moved = _owed_again(job.task, _again(job.task, frames))
-        if job.task.state in QUEUED_TASK:
-            task = _set(ctx, tx, job.task, _forgiving(task_id))
-            _move(ctx, tx, _with_frames(task, moved or task), TaskEvent.CHANGE)
-        elif moved is None or (moved.todo is not None and not moved.todo.runs):
+        jobs = _parts(user, task_id)
+        wanted = [_again(task_id, job.task, frames) for job in jobs]
+        results = [
+            _requeue(ctx, tx, job.task, again, has_project)
+            for job, again in zip(jobs, wanted, strict=True)
+        ]
+        if not any(results):
             raise Refused(
                 409,
                 "nothing_missing",
                 f"Nothing of task {task_id} is missing.",
                 'To render it again, requeue "all" its frames, or some of them.',
             )
-        else:
-            _put_back(ctx, tx, job.task, moved, has_project)
 
     ctx.database.transact(write)
     return detail(ctx, user, task_id)
@@ -127,14 +125,16 @@ def change(ctx: Context, user: User, task_id: int, wanted: wire.TaskChange) -> w
         _check_no_circle(task_id, columns.get("after_tasks") or "")
 
     def write(tx: Transaction) -> None:
-        tasks.locked(task_id)
-        job = own(user, task_id)
-        _check_pieces(job.task, columns, frames)
-        if frames is None or str(frames) == job.task.frames:
-            _set(ctx, tx, job.task, columns)
-        else:
-            task = _set(ctx, tx, job.task, columns | {"frames": str(frames)})
-            _cut(ctx, tx, replace(job, task=task), frames, has_project)
+        for job in _parts(user, task_id):
+            _check_pieces(task_id, job.task, columns, frames)
+            if frames is None or str(frames) == job.task.frames:
+                _set(ctx, tx, job.task, columns)
+            else:
+                task = _set(ctx, tx, job.task, columns | {"frames": str(frames)})
+                _cut(ctx, tx, replace(job, task=task), frames, has_project)
+        whole = tasks.locked(task_id)
+        if whole is not None and whole.task.has_variants:
+            _set(ctx, tx, whole.task, columns)
 
     ctx.database.transact(write)
     return detail(ctx, user, task_id)
@@ -143,8 +143,11 @@ def change(ctx: Context, user: User, task_id: int, wanted: wire.TaskChange) -> w
 # --------------------------------------------------------------------------- what is asked for
 
 
-def _again(task: Task, text: str) -> Again | FrameSet:
-    """Raises Refused."""
+def _again(task_id: int, task: Task, text: str) -> Again | FrameSet:
+    """What is to be rendered again of `task`, which is that one or a variant of it.
+
+    Raises Refused.
+    """
     word = text.strip().lower()
     if word in list(Again):
         return Again(word)
@@ -153,6 +156,8 @@ def _again(task: Task, text: str) -> Again | FrameSet:
     except BadArgument as error:
         hint = 'Frames takes "all", "failed", or a range such as 1-9.'
         raise Refused(400, "bad_request", str(error), hint) from None
+    if task.task_id != task_id:
+        raise _ambiguous(task_id)
     others = wanted - changes.all_frames(task)
     if others.runs and task.frames is not None:
         raise Refused(
@@ -179,8 +184,12 @@ def _wanted_frames(job: Job, wanted: wire.TaskChange) -> FrameSet | None:
     return commands.add_frames({}, wanted.frames, job.engine, catalog.argtypes())
 
 
-def _check_pieces(task: Task, columns: dict[str, Any], frames: FrameSet | None) -> None:
+def _check_pieces(
+    task_id: int, task: Task, columns: dict[str, Any], frames: FrameSet | None
+) -> None:
     """Whether a task is split is settled by its submission. Raises Refused."""
+    if frames is not None and task.task_id != task_id:
+        raise _ambiguous(task_id)
     size, number = columns.get("chunk_frames"), task.task_id
     if task.is_split and size == 0:
         raise Refused(409, "split", f"Task {number} is split into chunks and cannot be one piece.")
@@ -193,6 +202,15 @@ def _check_pieces(task: Task, columns: dict[str, Any], frames: FrameSet | None) 
             f"Task {number} is rendered in one piece, and its frames cannot be changed.",
             "Submit it again with other frames.",
         )
+
+
+def _ambiguous(task_id: int) -> Refused:
+    return Refused(
+        409,
+        "variants",
+        f"Task {task_id} has variants, each with frames of its own.",
+        "Name the variant's own task.",
+    )
 
 
 def _check_no_circle(task_id: int, after: str) -> None:
@@ -225,13 +243,19 @@ def _has_project(ctx: Context, user: User, task_id: int) -> bool:
 # --------------------------------------------------------------------------- inside a transaction
 
 
-def _live(user: User, task_id: int, verb: str) -> Job:
-    """The user's task, which has not ended, and which nobody else changes now. Raises Refused."""
-    tasks.locked(task_id)
-    job = own(user, task_id)
-    if job.task.state not in QUEUED_TASK:
-        raise _over(job.task, verb)
-    return job
+def _parts(user: User, task_id: int) -> list[Job]:
+    """What is rendered for the user's task, which nobody else changes now. Raises Refused."""
+    own(user, task_id)
+    jobs = [tasks.locked(number) for number in variants.parts(task_id)]
+    return [job for job in jobs if job is not None]
+
+
+def _live(user: User, task_id: int, verb: str) -> list[Job]:
+    """The same, but for what has ended; at least one. Raises Refused."""
+    live = [job for job in _parts(user, task_id) if job.task.state in QUEUED_TASK]
+    if not live:
+        raise _over(own(user, task_id).task, verb)
+    return live
 
 
 def _over(task: Task, verb: str) -> Refused:
@@ -278,6 +302,21 @@ def _forgiving(task_id: int) -> dict[str, Any]:
     return {"forgiven": min([chunks.last_attempt_id(), *going_on])}
 
 
+def _requeue(
+    ctx: Context, tx: Transaction, task: Task, again: Again | FrameSet, has_project: bool
+) -> bool:
+    """Whether there is anything to render again. Raises Refused."""
+    moved = _owed_again(task, again)
+    if task.state in QUEUED_TASK:
+        task = _set(ctx, tx, task, _forgiving(task.task_id))
+        _move(ctx, tx, _with_frames(task, moved or task), TaskEvent.CHANGE)
+    elif moved is None or (moved.todo is not None and not moved.todo.runs):
+        return False
+    else:
+        _put_back(ctx, tx, task, moved, has_project)
+    return True
+
+
 def _put_back(ctx: Context, tx: Transaction, task: Task, moved: Task, has_project: bool) -> Task:
     """The ended task in the queue again, with the frames of `moved`. Raises Refused."""
     if not has_project:
@@ -295,7 +334,9 @@ def _put_back(ctx: Context, tx: Transaction, task: Task, moved: Task, has_projec
 
 
 def _check_queue(task: Task) -> None:
-    """Raises Refused if the owner's queue is full."""
+    """Raises Refused if the owner's queue is full. A task counts once, with all its variants."""
+    if task.parent_id is not None and tasks.is_queued(task.parent_id):
+        return
     tasks.lock_user(task.user_id)
     user = catalog.find_row("user", "user_id", task.user_id)
     limit = catalog.queue_limit(user["subscription_id"]) if user else 0
