@@ -84,6 +84,17 @@ def active(*, task_id: int | None = None, machine_id: int | None = None) -> list
     return [rows.chunk(row) for row in found]
 
 
+def courses() -> dict[int, tuple[int, ChunkState, str]]:
+    """Of every active chunk, by attempt: its task, its state, and the frames that it has saved."""
+    chunk = tables.Chunk
+    query: Any = (
+        chunk.select(chunk.attempt_id, chunk.task_id, chunk.state, chunk.done)
+        .where(chunk.state.in_(_ACTIVE))
+        .tuples()
+    )
+    return {attempt: (task, ChunkState(state), done or "") for attempt, task, state, done in query}
+
+
 def active_of(task_ids: Sequence[int]) -> dict[int, list[model.Chunk]]:
     """The active chunks of each of these tasks."""
     found: dict[int, list[model.Chunk]] = {task_id: [] for task_id in task_ids}

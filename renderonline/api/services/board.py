@@ -20,7 +20,7 @@ from renderonline.api.domain.workload import Assignment
 from renderonline.api.services.fleet import Fleet
 from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
-from renderonline.wire import TaskState
+from renderonline.wire import ChunkState, TaskState
 
 HALF_LIFE_S = 1800.0
 """What a user used so long ago counts half: a night's work is forgotten by morning, a coffee break
@@ -53,6 +53,7 @@ class Board:
         self._used: dict[int, tuple[float, float]] | None = None  # user → seconds, as of when
         # attempt → how many frames it owed when it was read last, and since when
         self._owed: dict[int, tuple[int, datetime | None]] = {}
+        self._courses: dict[int, tuple[ChunkState, str]] = {}  # attempt → as it was read last
 
     def changed(self, task_id: int) -> None:
         """This task is not what it was; it is read again before the next plan."""
@@ -147,12 +148,19 @@ class Board:
     def _compare(self) -> None:
         with self._database.reading():
             versions = tasks.versions()
+            courses = chunks.courses()
             self.engine_limits = chunks.engine_limits()
         self._places.clear()  # an admin may have given a subscription another weight
         with self._lock:
             gone = set(self._versions) - set(versions)
             self._dirty |= gone
             self._dirty |= {n for n, v in versions.items() if self._versions.get(n) != v}
+            # A chunk's start wakes nobody, and what it saves may be told to another process.
+            self._dirty |= {
+                task_id
+                for attempt_id, (task_id, *course) in courses.items()
+                if self._courses.get(attempt_id) != tuple(course)
+            }
             now = self._clock.now()
             self._refused = {pair: end for pair, end in self._refused.items() if end > now}
 
@@ -204,6 +212,7 @@ class Board:
         for chunk in known.active if known else ():
             if chunk.attempt_id not in but:
                 self._owed.pop(chunk.attempt_id, None)
+                self._courses.pop(chunk.attempt_id, None)
 
     def _forget(self, task_id: int) -> None:
         self._forget_attempts(task_id)
@@ -223,6 +232,7 @@ class Board:
 
     def _active(self, chunk: model.Chunk, all_of_task: list[model.Chunk]) -> workload.ActiveChunk:
         owed = chunk.frame_set - chunk.done
+        self._courses[chunk.attempt_id] = (chunk.state, str(chunk.done))
         before = self._owed.get(chunk.attempt_id)
         if before is None or before[0] != len(owed):
             since = chunk.started_at if before is None else self._clock.now()

@@ -1,0 +1,187 @@
+"""Who gets the next machine, and what of a task: on a farm of real processes."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from support.drawing import Drawing, Plan, draw_farm, is_alive
+from support.original_node import original_node
+from support.waiting import wait_until
+
+pytestmark = pytest.mark.slow
+
+FOREVER_S = 600.0
+
+LINES = "draw $RENDERONLINE:@uploaded_file -o $RENDERONLINE:@output_dir/frame_#### "
+FRAMELESS = {
+    "adapter": "generic",
+    "render_argument": LINES + "-s $RENDERONLINE:start_frame -e $RENDERONLINE:end_frame",
+}
+"""The engine as one of which nothing is known but its command line."""
+
+
+def attempt_ids(drawing: Drawing) -> list[int]:
+    """In the order in which machines got them, over all tasks."""
+    return [chunk["AttemptId"] for chunk in drawing.chunks]
+
+
+# --------------------------------------------------------------------------- frames
+
+
+def test_each_frame_is_rendered_once_by_two_nodes(tmp_path: Path, connection_string: str) -> None:
+    """Which both take part, in the sizes that the farm chooses."""
+    with draw_farm(tmp_path, "a", "b", connection_string=connection_string) as farm:
+        drawing = farm.submit("1-40", Plan(held=range(1, 5), frame_s={"": 0.02}))
+        wait_until(lambda: {n.who for n in drawing.notes("begun")} == {"a", "b"}, "both are at it")
+        drawing.let_go()
+        drawing.assert_rendered_once()
+        farm.house.assert_quiet()
+
+
+def test_frames_with_gaps(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "a", "b") as farm:
+        drawing = farm.submit("1-9x2,20", Plan(held=(1, 3)))
+        drawing.wait_for_begun(1, 3)
+        drawing.let_go()
+        drawing.assert_rendered_once()
+
+
+@pytest.mark.parametrize("frames", ["-7-5", "-9--1x2,3"])
+def test_negative_frames(tmp_path: Path, frames: str) -> None:
+    """With an engine that takes them; Blender's command line does not."""
+    with draw_farm(tmp_path, "a", "b", engine=FRAMELESS) as farm:
+        drawing = farm.submit(frames, ChunkFrames=3)
+        drawing.assert_rendered_once()
+
+
+def test_preview_frames_come_first(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "a") as farm:
+        drawing = farm.submit("1-9", PreviewFirst=True)
+        drawing.assert_rendered_once()
+        assert [note.number for note in drawing.notes("saved")][:3] == [1, 5, 9]
+
+
+# --------------------------------------------------------------------------- the last frames
+
+
+def test_the_fast_machine_takes_over_from_the_slow_one(
+    tmp_path: Path, connection_string: str
+) -> None:
+    """Which would never come to an end; it is stopped."""
+    with draw_farm(tmp_path, "slow", "fast", connection_string=connection_string) as farm:
+        plan = Plan(held=range(1, 13), frame_s={"slow": FOREVER_S})
+        drawing = farm.submit("1-12", plan)
+        wait_until(
+            lambda: {note.who for note in drawing.notes("begun")} == {"slow", "fast"},
+            "both are at it",
+        )
+        (slow,) = [note for note in drawing.notes("begun") if note.who == "slow"]
+        drawing.let_go()
+        drawing.assert_rendered_once()
+        assert {note.who for note in drawing.notes("saved")} == {"fast"}
+        wait_until(lambda: not is_alive(slow.pid), "the slow one has been stopped")
+        states = {chunk["MachineId"]: chunk["State"] for chunk in drawing.chunks}
+        assert states[farm.machine_ids["slow"]] == "interrupted"
+        farm.house.assert_quiet()
+
+
+# --------------------------------------------------------------------------- who is next
+
+
+def test_a_single_task_does_not_wait_for_fifty(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "a", "b") as farm:
+        many = [farm.submit("1-3", Plan(held=(1,)), ChunkFrames=3) for _ in range(50)]
+        for drawing in many[:2]:
+            drawing.wait_for_begun(1)
+        single = farm.submit("1-3", who=farm.house.people["other"], ChunkFrames=3)
+        for drawing in many:
+            drawing.let_go()
+        single.assert_rendered_once()
+        assert attempt_ids(single) == [3]
+        for drawing in many:
+            drawing.assert_rendered_once()
+
+
+def test_a_higher_priority_gets_the_next_machine(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "a") as farm:
+        usual = farm.submit("1-4", Plan(held=(1,)), ChunkFrames=1)
+        usual.wait_for_begun(1)
+        urgent = farm.submit("1-4", ChunkFrames=1, Priority=80)
+        usual.let_go()
+        urgent.assert_rendered_once()
+        usual.assert_rendered_once()
+        assert attempt_ids(usual)[0] < min(attempt_ids(urgent))
+        assert max(attempt_ids(urgent)) < attempt_ids(usual)[1]
+
+
+def test_licences_for_one_machine_are_never_used_by_two(
+    tmp_path: Path, connection_string: str
+) -> None:
+    with draw_farm(
+        tmp_path, "a", "b", "c", connection_string=connection_string, engine={"machine_limit": 1}
+    ) as farm:
+        drawing = farm.submit("1-12", Plan(frame_s={"": 0.02}), ChunkFrames=1)
+        drawing.assert_rendered_once()
+        words = [note.word for note in drawing.notes("begun", "saved")]
+        assert words == ["begun", "saved"] * 12
+        farm.house.assert_quiet()
+
+
+def test_a_tasks_own_limit_of_machines(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "a", "b", "c") as farm:
+        drawing = farm.submit("1-12", Plan(frame_s={"": 0.02}), ChunkFrames=1, MachineLimit=1)
+        drawing.assert_rendered_once()
+        assert [n.word for n in drawing.notes("begun", "saved")] == ["begun", "saved"] * 12
+
+
+def test_tags_choose_the_machine(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "plain", "big", node_settings={"big": {"Tags": ["gpu"]}}) as farm:
+        drawing = farm.submit("1-6", Tags=["gpu"], ChunkFrames=1)
+        drawing.assert_rendered_once()
+        assert {note.who for note in drawing.notes("saved")} == {"big"}
+        nobody = farm.submit("1", Tags=["submarine"])
+        wait_until(lambda: nobody.detail["Warnings"], "it is said why nobody renders it")
+        assert "submarine" in nobody.detail["Warnings"][0]
+
+
+def test_a_task_waits_for_its_moment_and_for_another_task(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "a", "b") as farm:
+        moment = datetime.now(UTC) + timedelta(seconds=3)
+        later = farm.submit("1-2", StartAt=moment.isoformat())
+        first = farm.submit("1-2", Plan(held=(1,)))
+        second = farm.submit("1-2", After=[first.task_id])
+        first.wait_for_begun(1)
+        assert f"waits for task {first.task_id}" in second.detail["Warnings"][0]
+        later.assert_rendered_once()
+        began = datetime.fromisoformat(later.chunks[0]["StartedAt"])
+        assert began >= moment
+        assert second.chunks == []
+        first.let_go()
+        first.assert_rendered_once()
+        second.assert_rendered_once()
+
+
+# --------------------------------------------------------------------------- the original's machine
+
+
+def test_the_originals_node_takes_part(tmp_path: Path, connection_string: str) -> None:
+    """It gets command lines that are whole by themselves, and says no more than that it is done."""
+    with original_node(["draw"]) as node:
+        ports = {"original": node.port}
+        with draw_farm(tmp_path, "ours", others=ports, connection_string=connection_string) as farm:
+            drawing = farm.submit("1-12", Plan(held=(1, 5)), ChunkFrames=4)
+            start = wait_until(lambda: node.starts and node.starts[0], "it gets a part")
+            words = start["arguments"].split()
+            span = {flag: int(words[words.index(flag) + 1]) for flag in ("-s", "-e")}
+            assert start["frames"] == f"{span['-s']}-{span['-e']}"
+            assert span["-e"] - span["-s"] == 3
+            drawing.let_go()
+            wait_until(lambda: len(drawing.saved()) == 8, "ours has rendered the rest")
+            node.finish()
+            task = drawing.wait_for("succeeded")
+            assert (task["FramesDone"], len(node.starts)) == (12, 1)
+            theirs = range(span["-s"], span["-e"] + 1)
+            assert drawing.saved() == {frame: 1 for frame in range(1, 13) if frame not in theirs}
+            farm.house.assert_quiet()
