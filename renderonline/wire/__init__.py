@@ -36,6 +36,7 @@ from renderonline.wire.clients import (
     TasksResponse,
     User,
     Variant,
+    VariantTask,
 )
 from renderonline.wire.message import (
     MAX_DEPTH,
@@ -125,6 +126,7 @@ __all__ = [
     "TasksResponse",
     "User",
     "Variant",
+    "VariantTask",
     "Vitals",
     "WireError",
     "convert",

@@ -56,6 +56,8 @@ class Task(Message):
     frames: str | None = None
     frames_left: str | None = None  # that nobody works on; None: the task is one piece
     frames_given_up: str | None = None
+    parent_id: int | None = None  # of a variant: the task that it is one of
+    variant: str | None = None  # its name, which is also its folder's in the results
 
 
 class Render(Message):
@@ -181,14 +183,31 @@ class Chunk(Message):
     exit_code: int | None
     cause: Cause | None
     message: str | None
+    variant: str | None = None  # whose attempt it is, where the task has variants
+
+
+class VariantTask(Message):
+    """One of a task's variants. It is a task of its own, and may be asked for by its id."""
+
+    name: str
+    task_id: int
+    engine_id: int
+    state: TaskState
+    progress: float
+    frames: str | None
+    frames_total: int | None
+    frames_done: int
+    frames_failed: int
+    cause: str | None
 
 
 class TaskDetail(Message):
     task: Task
     render: Render
     engine: Engine
-    chunks: list[Chunk]
+    chunks: list[Chunk]  # of a task with variants: theirs
     warnings: list[str]
+    variants: list[VariantTask] = []
 
 
 class TasksResponse(Message):

@@ -147,7 +147,7 @@ def test_admin_sees_everybodys(house: House) -> None:
 def test_one_task_in_detail(house: House) -> None:
     task_id = house.task()
     detail = house.get(f"tasks/{task_id}")
-    assert set(detail) == {"Task", "Render", "Engine", "Chunks", "Warnings"}
+    assert set(detail) == {"Task", "Render", "Engine", "Chunks", "Warnings", "Variants"}
     assert (detail["Task"]["TaskId"], detail["Chunks"]) == (task_id, [])
     assert "no machine yet" in detail["Warnings"][0], "why it waits"
 

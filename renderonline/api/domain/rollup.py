@@ -5,7 +5,7 @@ Such a task has neither frames nor chunks and takes no events: its row follows t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from renderonline.api.domain.model import Task
@@ -96,3 +96,15 @@ def seconds_left(parts: Collection[tuple[TaskState, int | None]]) -> int | None:
     waiting = [seconds for state, seconds in parts if state in QUEUED_TASK]
     known = [seconds for seconds in waiting if seconds is not None]
     return max(known) if known and len(known) == len(waiting) else None
+
+
+def warnings(by_variant: Mapping[str, Sequence[str]]) -> list[str]:
+    """Each sentence once, with the variants that it is about unless it is about all of them."""
+    concerned: dict[str, list[str]] = {}
+    for name, texts in by_variant.items():
+        for text in dict.fromkeys(texts):
+            concerned.setdefault(text, []).append(name)
+    return [
+        text if len(names) == len(by_variant) else f"{', '.join(names)}: {text}"
+        for text, names in concerned.items()
+    ]

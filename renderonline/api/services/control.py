@@ -216,13 +216,16 @@ def _ambiguous(task_id: int) -> Refused:
 def _check_no_circle(task_id: int, after: str) -> None:
     """Inside a reading. Raises Refused."""
     waiting_for, seen = [int(word) for word in after.split()], set[int]()
+    waiting = {task_id, *variants.parts(task_id)}
     while waiting_for:
         number = waiting_for.pop()
-        if number == task_id:
+        if number in waiting:
             raise Refused(400, "bad_request", f"After: task {task_id} would wait for itself.")
         job = None if number in seen else tasks.job(number)
         seen.add(number)
-        waiting_for += job.task.after_tasks if job is not None else ()
+        if job is not None:
+            parts = variants.parts(number) if job.task.has_variants else []
+            waiting_for += [*job.task.after_tasks, *parts]
 
 
 def _is_own(user: User, task_id: int) -> bool:

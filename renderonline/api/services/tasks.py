@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 from renderonline import wire
 from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.db.connection import Transaction
-from renderonline.api.domain import model, waiting
+from renderonline.api.domain import model, rollup, waiting
+from renderonline.api.domain.rollup import Sum
 from renderonline.api.domain.standing import Standing
 from renderonline.api.domain.transitions import QUEUED_TASK
-from renderonline.api.services import states
+from renderonline.api.services import states, variants
 from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context, Refused
 from renderonline.api.storage import archive
@@ -32,7 +36,7 @@ MAX_CHUNKS = 500
 def info(ctx: Context, user: model.User) -> wire.InfoResponse:
     """The user and their newest tasks. As in the original, without the paths on the server."""
     with ctx.database.reading():
-        jobs = tasks.jobs(user.user_id, INFO_TASKS)
+        jobs = tasks.jobs(user.user_id, INFO_TASKS, but_variants=True)
         standings = _standings(jobs)
     return wire.InfoResponse(user=_user(user), tasks=_infos(ctx, jobs, standings))
 
@@ -46,7 +50,7 @@ def page(
         raise Refused(400, "bad_request", f"A state is one of {', '.join(TaskState)}.")
     limit = max(1, min(limit, MAX_PAGE))
     with ctx.database.reading():
-        jobs = tasks.jobs(owner, limit + 1, after, state)
+        jobs = tasks.jobs(owner, limit + 1, after, state, but_variants=True)
         standings = _standings(jobs)
     more = len(jobs) > limit
     jobs = jobs[:limit]
@@ -56,26 +60,26 @@ def page(
 
 
 def detail(ctx: Context, user: model.User, task_id: int) -> wire.TaskDetail:
-    """Everything about one task, and if it waits, for what."""
+    """Everything about one task, and if it waits, for what. One with variants has what they have."""
     with ctx.database.reading():
         job = own(user, task_id)
-        attempts = chunks.of_task(task_id, MAX_CHUNKS)
-        warnings = tasks.warnings(task_id)
+        parts = _parts(job)
+        attempts = [chunks.of_task(part.task.task_id, MAX_CHUNKS) for part in parts]
+        warnings = {
+            part.task.variant or "": _warnings(ctx, part, told)
+            for part, told in zip(parts, attempts, strict=True)
+        }
         standings = _standings([job])
-        blocking = tasks.states_of(job.task.after_tasks)
     summary = _infos(ctx, [job], standings)[0]
-    if job.task.state is TaskState.QUEUED:
-        refusal = next((c.message for c in reversed(attempts) if c.message), None)
-        why = waiting.reason(
-            job, ctx.fleet.everyone(), ctx.fleet.is_empty(), blocking, ctx.clock.now()
-        )
-        warnings += [text for text in (why, refusal) if text]
+    shown = sorted(itertools.chain(*attempts), key=lambda chunk: chunk.attempt_id)
+    names = {part.task.task_id: part.task.variant for part in parts}
     return wire.TaskDetail(
         task=summary.task,
         render=summary.render,
         engine=summary.engine,
-        chunks=[_chunk(chunk) for chunk in attempts],
-        warnings=warnings,
+        chunks=[_chunk(chunk, names[chunk.task_id]) for chunk in shown[-MAX_CHUNKS:]],
+        warnings=rollup.warnings(warnings),
+        variants=[_variant(part, standings) for part in parts if job.task.has_variants],
     )
 
 
@@ -107,33 +111,43 @@ def dequeue(ctx: Context, user: model.User, task_id: int) -> None:
 
 
 def delete(ctx: Context, user: model.User, task_id: int) -> None:
-    """Stop the task, and remove it with its folder. Raises Refused."""
+    """Stop the task, and remove it with its folder; of one variant among others only what is its
+    own. Raises Refused."""
     with ctx.database.reading():
         job = own(user, task_id, status=400)
-    folder = job.render.task_dir
+        parent_id = job.task.parent_id
+        is_alone = parent_id is None or len(tasks.variants(parent_id)) == 1
     states.cancel(ctx, task_id, "Deleted by its owner.", wait=True)
-    ctx.folders.condemn(folder)
+    ctx.folders.condemn(job.render.task_dir if is_alone else job.output_dir)
 
     def write(tx: Transaction) -> None:
-        tasks.delete(task_id, job.render.render_id)
-        tx.after_commit(lambda: _remove(ctx, job))
+        for task in (*tasks.variants(task_id), job.task):
+            tasks.delete(task.task_id, task.render_id)
+        is_all = parent_id is None or variants.left(ctx, tx, parent_id)
+        folder = job.render.task_dir if is_all else job.output_dir
+        tx.after_commit(lambda: _remove(ctx, folder))
 
     ctx.database.transact(write)
 
 
 def results(ctx: Context, user: model.User, task_id: int) -> archive.Archive:
-    """The task's folder as a ZIP, with what there is so far. Raises Refused."""
+    """The task's folder as a ZIP, with what there is so far; of a variant without the others'
+    results. Raises Refused."""
     with ctx.database.reading():
         job = own(user, task_id, status=400)
+        parent_id = job.task.parent_id
+        others = tasks.variants(parent_id) if parent_id is not None else []
     folder = job.render.task_dir
     # A renderer may have put a link in the folder's place, to have others' files handed out.
     if folder.is_symlink() or not folder.is_dir():
         raise Refused(400, "no_files", f"The files of task {task_id} are not there any more.")
-    return archive.of_folder(folder, is_final=job.task.state not in QUEUED_TASK)
+    is_final = all(task.state not in QUEUED_TASK for task in (job.task, *others))
+    but = {replace(job, task=task).output_dir for task in others if task.task_id != task_id}
+    return archive.of_folder(folder, is_final, but)
 
 
-def _remove(ctx: Context, job: model.Job) -> None:
-    ctx.folders.discard(job.render.task_dir)
+def _remove(ctx: Context, folder: Path) -> None:
+    ctx.folders.discard(folder)
 
 
 def own(user: model.User, task_id: int, status: int = 404) -> model.Job:
@@ -150,17 +164,43 @@ def own(user: model.User, task_id: int, status: int = 404) -> model.Job:
 # --------------------------------------------------------------------------- to the wire
 
 
-def _standings(jobs: Sequence[model.Job]) -> dict[int, Standing]:
-    """How far each of these tasks is. Inside a reading."""
-    active = chunks.active_of([job.task.task_id for job in jobs])
-    standings = {}
-    for job in jobs:
-        task = job.task
-        told = list(active[task.task_id])
-        if not task.is_split and not told:
-            told = [c for c in [chunks.latest(task.task_id)] if c is not None]
-        standings[task.task_id] = Standing(task, tuple(told))
-    return standings
+def _parts(job: model.Job) -> list[model.Job]:
+    """What is rendered for a task: its variants, or itself. Inside a reading."""
+    if not job.task.has_variants:
+        return [job]
+    found = [tasks.job(number) for number in variants.parts(job.task.task_id)]
+    return [part for part in found if part is not None]
+
+
+def _warnings(ctx: Context, job: model.Job, attempts: Sequence[model.Chunk]) -> list[str]:
+    """What a task's owner should know of it. Inside a reading."""
+    warnings = tasks.warnings(job.task.task_id)
+    if job.task.state is TaskState.QUEUED:
+        refusal = next((c.message for c in reversed(attempts) if c.message), None)
+        blocking = tasks.states_of(job.task.after_tasks)
+        why = waiting.reason(
+            job, ctx.fleet.everyone(), ctx.fleet.is_empty(), blocking, ctx.clock.now()
+        )
+        warnings += [text for text in (why, refusal) if text]
+    return warnings
+
+
+def _standings(jobs: Sequence[model.Job]) -> dict[int, Standing | Sum]:
+    """How far each of these tasks is, and each of their variants. Inside a reading."""
+    wholes = [job.task.task_id for job in jobs if job.task.has_variants]
+    parts = {task_id: tasks.variants(task_id) for task_id in wholes}
+    every = [job.task for job in jobs] + [task for found in parts.values() for task in found]
+    active = chunks.active_of([task.task_id for task in every])
+    single = {task.task_id: _standing(task, active[task.task_id]) for task in every}
+    sums = {n: Sum(tuple(single[task.task_id] for task in found)) for n, found in parts.items()}
+    return {**single, **sums}
+
+
+def _standing(task: model.Task, active: Sequence[model.Chunk]) -> Standing:
+    told = list(active)
+    if not task.is_split and not task.has_variants and not told:
+        told = [c for c in [chunks.latest(task.task_id)] if c is not None]
+    return Standing(task, tuple(told))
 
 
 def _user(user: model.User) -> wire.User:
@@ -175,7 +215,7 @@ def _user(user: model.User) -> wire.User:
 
 
 def _infos(
-    ctx: Context, jobs: Sequence[model.Job], standings: dict[int, Standing]
+    ctx: Context, jobs: Sequence[model.Job], standings: dict[int, Standing | Sum]
 ) -> list[wire.TaskInfo]:
     return [
         wire.TaskInfo(
@@ -200,7 +240,7 @@ def _infos(
     ]
 
 
-def _task(ctx: Context, task: model.Task, standing: Standing) -> wire.Task:
+def _task(ctx: Context, task: model.Task, standing: Standing | Sum) -> wire.Task:
     return wire.Task(
         task_id=task.task_id,
         user_id=task.user_id,
@@ -216,7 +256,7 @@ def _task(ctx: Context, task: model.Task, standing: Standing) -> wire.Task:
         frames_total=standing.frames_total,
         frames_done=standing.frames_done,
         frames_failed=standing.frames_failed,
-        eta_seconds=standing.eta_seconds(ctx.clock.now(), ctx.seconds_left(task.task_id)),
+        eta_seconds=_eta_seconds(ctx, standing),
         cause=task.message,
         priority=task.priority,
         tags=sorted(task.tags),
@@ -226,10 +266,36 @@ def _task(ctx: Context, task: model.Task, standing: Standing) -> wire.Task:
         frames=task.frames,
         frames_left=None if task.todo is None else str(task.todo),
         frames_given_up=str(task.failed) if task.failed.runs else None,
+        parent_id=task.parent_id,
+        variant=task.variant or None,
     )
 
 
-def _chunk(chunk: model.Chunk) -> wire.Chunk:
+def _eta_seconds(ctx: Context, standing: Standing | Sum) -> int | None:
+    if isinstance(standing, Sum):
+        return rollup.seconds_left(
+            [(part.task.state, _eta_seconds(ctx, part)) for part in standing.parts]
+        )
+    return standing.eta_seconds(ctx.clock.now(), ctx.seconds_left(standing.task.task_id))
+
+
+def _variant(job: model.Job, standings: dict[int, Standing | Sum]) -> wire.VariantTask:
+    task, standing = job.task, standings[job.task.task_id]
+    return wire.VariantTask(
+        name=task.variant or "",
+        task_id=task.task_id,
+        engine_id=job.engine.engine_id,
+        state=task.state,
+        progress=standing.progress,
+        frames=task.frames,
+        frames_total=standing.frames_total,
+        frames_done=standing.frames_done,
+        frames_failed=standing.frames_failed,
+        cause=task.message,
+    )
+
+
+def _chunk(chunk: model.Chunk, variant: str | None) -> wire.Chunk:
     return wire.Chunk(
         attempt_id=chunk.attempt_id,
         machine_id=chunk.machine_id,
@@ -242,6 +308,7 @@ def _chunk(chunk: model.Chunk) -> wire.Chunk:
         exit_code=chunk.exit_code,
         cause=chunk.cause,
         message=chunk.message,
+        variant=variant,
     )
 
 

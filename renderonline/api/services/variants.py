@@ -109,7 +109,6 @@ def _variant(
         request,
         frames=frames,
         engine_version=variant.engine_version or request.engine_version,
-        notes=None,
     )
     return _row(asked, _engine(variant, engine, offer), values | own, offer, name)
 
@@ -166,6 +165,18 @@ def _name(text: str) -> str:
 def parts(task_id: int) -> list[int]:
     """The tasks that are rendered for this one: its variants in order, or itself. Inside a reading."""
     return [part.task_id for part in tasks.variants(task_id)] or [task_id]
+
+
+def left(ctx: Context, tx: Transaction, parent_id: int) -> bool:
+    """A variant has been deleted: the whole follows the others, or goes with the last; whether it
+    has gone. Raises Stale."""
+    job = tasks.locked(parent_id)
+    if job is None or tasks.variants(parent_id):
+        roll_up(ctx, tx, parent_id)
+        return False
+    tasks.delete(parent_id, job.render.render_id)
+    tx.after_commit(lambda: ctx.changed(parent_id))
+    return True
 
 
 def roll_up(ctx: Context, tx: Transaction, parent_id: int) -> None:

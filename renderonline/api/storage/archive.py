@@ -6,7 +6,7 @@ Stored, not deflated: images are compressed already, and the size is known befor
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,13 +24,14 @@ class Archive:
     size_bytes: int | None
 
 
-def of_folder(folder: Path, is_final: bool) -> Archive:
-    """All files below `folder`, names relative to it and sorted; links are left out.
+def of_folder(folder: Path, is_final: bool, but: Collection[Path] = ()) -> Archive:
+    """All files below `folder`, names relative to it and sorted; links are left out, and the
+    folders of `but`.
 
     A link could lead out of the folder: a renderer runs what is in a scene.
     """
     stream = ZipStream(sized=is_final, compress_type=ZIP_STORED)
-    for file in _files(folder):
+    for file in _files(folder, but):
         stream.add_path(file, arcname=_name(file, folder), recurse=False)
     size = len(stream) if is_final else None
     return Archive(_pieces(stream), size)
@@ -41,9 +42,10 @@ def _name(file: Path, folder: Path) -> str:
     return os.fsencode(file.relative_to(folder).as_posix()).decode("utf-8", "replace")
 
 
-def _files(folder: Path) -> list[Path]:
+def _files(folder: Path, but: Collection[Path]) -> list[Path]:
     found = []
-    for parent, _folders, names in os.walk(folder, followlinks=False):
+    for parent, folders, names in os.walk(folder, followlinks=False):
+        folders[:] = [name for name in folders if Path(parent, name) not in but]
         paths = (Path(parent, name) for name in names)
         found += [path for path in paths if path.is_file() and not path.is_symlink()]
     return sorted(found)
