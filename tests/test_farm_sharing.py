@@ -146,20 +146,26 @@ def test_tags_choose_the_machine(tmp_path: Path) -> None:
         assert "submarine" in nobody.detail["Warnings"][0]
 
 
-def test_a_task_waits_for_its_moment_and_for_another_task(tmp_path: Path) -> None:
-    with draw_farm(tmp_path, "a", "b") as farm:
+def test_a_task_waits_for_its_moment(tmp_path: Path) -> None:
+    with draw_farm(tmp_path, "a") as farm:
         moment = datetime.now(UTC) + timedelta(seconds=3)
         later = farm.submit("1-2", StartAt=moment.isoformat())
-        first = farm.submit("1-2", Plan(held=(1,)))
+        farm.submit("1-2").assert_rendered_once()
+        later.assert_rendered_once()
+        assert datetime.fromisoformat(later.chunks[0]["StartedAt"]) >= moment
+
+
+def test_a_task_waits_for_another_one(tmp_path: Path) -> None:
+    """Also where a machine has nothing else to do."""
+    with draw_farm(tmp_path, "a", "b") as farm:
+        first = farm.submit("1", Plan(held=(1,)))
         second = farm.submit("1-2", After=[first.task_id])
         first.wait_for_begun(1)
-        assert f"waits for task {first.task_id}" in second.detail["Warnings"][0]
-        later.assert_rendered_once()
-        began = datetime.fromisoformat(later.chunks[0]["StartedAt"])
-        assert began >= moment
+        farm.submit("1-2").assert_rendered_once()
         assert second.chunks == []
+        assert f"waits for task {first.task_id}" in second.detail["Warnings"][0]
         first.let_go()
-        first.assert_rendered_once()
+        first.assert_whole()
         second.assert_rendered_once()
 
 

@@ -420,7 +420,7 @@ def test_end_that_is_reported_is_noticed_at_once(slow_house: House, machine: Ori
     )
     assert answer.json()["Accepted"] is True
     assert slow_house.get(f"tasks/{first}")["Task"]["State"] == "succeeded"
-    wait_until(lambda: started(machine) == [first, second], "the second runs without a poll")
+    assert answer.json()["Next"]["TaskId"] == second, "without a poll, with the answer"
 
 
 # --------------------------------------------------------------------------- 8, and test_two_apis

@@ -259,17 +259,24 @@ class DrawFarm:
         return self.houses[0]
 
     def submit(
-        self, frames: str, plan: Plan | None = None, who: Person | None = None, **fields: Any
+        self,
+        frames: str,
+        plan: Plan | None = None,
+        who: Person | None = None,
+        at: int = 0,
+        **fields: Any,
     ) -> Drawing:
-        """A task in the queue, of the user `who` or the artist. `fields` as in EnqueueRequest."""
+        """A task in the queue of the api `at`, of the user `who` or the artist.
+
+        `fields` as in EnqueueRequest.
+        """
         name = f"{uuid.uuid4().hex}.draw"  # by which its folder is found
         plan = plan or Plan()
-        answer = self.house.enqueue(name, plan.project, {}, who, Frames=frames, **fields)
+        house = self.houses[at]
+        answer = house.enqueue(name, plan.project, {}, who, Frames=frames, **fields)
         assert answer.status_code == 200, answer.text
-        (project,) = self.house.data.glob(f"projects/*/*/{name}")
-        house = replace(
-            self.house, people={**self.house.people, "artist": who or self.house.artist}
-        )
+        (project,) = house.data.glob(f"projects/*/*/{name}")
+        house = replace(house, people={**house.people, "artist": who or house.artist})
         return Drawing(house, int(answer.json()["TaskId"]), project.parent)
 
     def machine(self, name: str) -> Json:
