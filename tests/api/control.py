@@ -118,8 +118,8 @@ class Control:
             return self.user()
         return found[0]
 
-    def add_task(self, engine_id: int, frames: str | None = "1-3") -> int:
-        """A task in the queue, with its folder."""
+    def add_task(self, engine_id: int, frames: str | None = "1-3", **columns: Any) -> int:
+        """A task in the queue, with its folder. `columns`: more of `tasks`."""
         user, moment = self.user(), self.ctx.local_now()
         folder = self.ctx.folders.plan("", user.user_id, moment)
         folder.mkdir(parents=True)
@@ -134,7 +134,7 @@ class Control:
         }
         queued = moment.replace(microsecond=0)
         task_id = self.database.transact(
-            lambda _tx: tasks.add(user.user_id, queued, render, frames)
+            lambda _tx: tasks.add(user.user_id, queued, render, frames, **columns)
         )
         self.ctx.changed(task_id)
         return task_id

@@ -1,0 +1,164 @@
+"""Who gets what of a task that machines have failed, or hang on; the clock in the test's hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from support.original_node import Answer, OriginalNode
+
+from renderonline.api.db import catalog
+from renderonline.api.domain.model import Chunk, MachineState
+from renderonline.api.services import states
+from renderonline.api.services.watch import LOST_AFTER_POLLS
+from renderonline.config import ApiSettings
+from renderonline.wire import Cause, EventType, NodeEvent
+
+from .control import Control, started
+
+GIB = 1 << 30
+
+
+class SizedNode(OriginalNode):
+    """A machine of ours, with so much memory. Its renders fail as the test says."""
+
+    memory_bytes = 8 * GIB
+
+    def answer(self, method: str, path: str, body: bytes) -> Answer:
+        status, answered = super().answer(method, path, body)
+        if path == "/hpc/status" and isinstance(answered, dict):
+            answered = answered | {"Protocol": 1, "MemoryBytes": self.memory_bytes}
+        return status, answered
+
+    def fail(self, cause: str = "machine", **told: Any) -> None:
+        self.finish(success=False)
+        assert self.task is not None
+        self.task |= {"Cause": cause, "Message": "It cannot.", **told}
+
+
+@pytest.fixture
+def machines() -> Iterator[list[SizedNode]]:
+    """Three that are up and idle: two of 8 GiB, one of 32."""
+    with ExitStack() as stack:
+        nodes = [SizedNode(["any"]) for _ in range(3)]
+        nodes[2].memory_bytes = 32 * GIB
+        for node in nodes:
+            node.up()
+            stack.callback(node.down)
+        yield nodes
+
+
+@pytest.fixture
+def control(settings: ApiSettings) -> Iterator[Control]:
+    running = Control(settings, retries=3)
+    yield running
+    running.close()
+
+
+def split_task(control: Control, engine_id: int, frames: str, chunk_frames: int) -> int:
+    """A task that is rendered in pieces."""
+    template = "any -s $RENDERONLINE:start_frame -e $RENDERONLINE:end_frame"
+    recipe = json.dumps({"template": template, "values": {}})
+    columns = {"todo": frames, "command": recipe, "chunk_frames": chunk_frames}
+    return control.add_task(engine_id, frames, **columns)
+
+
+def report(control: Control, chunk: Chunk, sequence: int, **event: Any) -> bool:
+    """What the machine of a chunk, as it once was, reports; whether that was taken."""
+    return states.report(control.ctx, chunk, sequence, [NodeEvent(**event)])
+
+
+# --------------------------------------------------------------------------- memory
+
+
+def test_what_ran_out_of_memory_waits_for_a_larger_machine(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    small, other, large = machines
+    engine = control.add_engine("any")
+    for node in machines:
+        control.add_machine(node)
+    heavy, second, third = (control.add_task(engine) for _ in range(3))
+    control.turn()
+    assert [started(node) for node in machines] == [[heavy], [second], [third]]
+    small.fail(Reason="out_of_memory")
+    other.finish()
+    control.turn()
+    control.turn()
+    assert control.state(heavy) == "queued", "those that are free are not larger"
+    large.finish()
+    control.turn()
+    assert started(large) == [third, heavy]
+    large.finish()
+    control.turn()
+    assert control.attempts(heavy) == ["failed", "succeeded"]
+
+
+def test_without_a_larger_machine_the_same_ones_try_again(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    control.add_machine(machines[0])
+    task_id = control.add_task(control.add_engine("any"))
+    control.turn()
+    machines[0].fail(Reason="out_of_memory")
+    control.turn()
+    control.turn()
+    assert control.attempts(task_id) == ["failed", "running"]
+
+
+# --------------------------------------------------------------------------- bad machines
+
+
+def test_a_benched_machine_gets_nothing_from_that_moment_on(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    """Also before the machines are read from the database again."""
+    bad, good, _ = machines
+    engine = control.add_engine("any")
+    number = control.add_machine(bad)
+    control.add_machine(good)
+    ids = [control.add_task(engine) for _ in range(7)]
+    control.turn()
+    assert started(good) == [ids[1]], "which keeps it busy"
+    for task_id in (ids[0], *ids[2:6]):
+        (chunk,) = control.chunks(task_id)
+        assert report(control, chunk, 1, type=EventType.ENDED, cause=Cause.MACHINE)
+        bad.forget()
+        control.step_dispatcher()
+    assert started(bad) == [ids[0], *ids[2:6]]
+    with control.database.reading():
+        machine = catalog.machine(number)
+    assert machine is not None
+    assert machine.state is MachineState.BENCHED
+    assert "5 attempts in a row" in (machine.reason or "")
+
+
+# --------------------------------------------------------------------------- lost attempts
+
+
+def test_what_a_lost_attempt_reports_late_changes_nothing(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    """What it had saved and told before counts; the rest is another machine's by now."""
+    first, second, _ = machines
+    number = control.add_machine(first)
+    task_id = split_task(control, control.add_engine("any"), "1-10", 5)
+    control.turn()
+    (lost,) = control.chunks(task_id)
+    assert report(control, lost, 1, type=EventType.PROGRESS, frames="1-2")
+    first.down()
+    for _ in range(LOST_AFTER_POLLS + 1):
+        control.turn()
+    assert control.attempts(task_id) == ["lost"]
+    control.add_machine(second)
+    control.turn()
+    before = control.job(task_id).task
+    assert (str(before.done), str(before.todo)) == ("1-2", "8-10")
+    assert not report(control, lost, 2, type=EventType.PROGRESS, frames="1-4")
+    assert not report(control, lost, 3, type=EventType.ENDED, is_success=True, exit_code=0)
+    assert control.job(task_id).task == before
+    assert [c.machine_id == number for c in control.chunks(task_id)] == [True, False]
+    assert control.chunks(task_id)[1].frames == "3-7"
