@@ -192,16 +192,48 @@ def test_frames_of_nothing_are_nothing(control: Control, any_engine: int) -> Non
     assert control.state(task_id) == "queued"
 
 
-def test_what_fails_after_a_requeue_counts(
+def test_an_attempt_that_went_on_while_its_task_was_requeued_is_forgiven(
     control: Control, any_engine: int, machine: OriginalNode
 ) -> None:
-    """A live task is requeued while a machine is at a chunk of it, which fails then."""
     control.add_machine(machine)
     task_id = split_task(control, any_engine)
     control.turn()
     service.requeue(control.ctx, control.user(), task_id, "failed")
     machine.finish(success=False)
     control.turn(1.1)
-    assert control.attempts(task_id) == ["failed"]
-    with control.database.reading():
-        assert len(chunks.failures(task_id, control.job(task_id).task.forgiven)) == 1
+    assert (control.attempts(task_id), places(control, task_id)[2]) == (["failed"], "")
+
+
+def test_a_machine_that_was_disabled_in_the_database_gives_all_back(
+    control: Control, any_engine: int, machine: OriginalNode
+) -> None:
+    """As `renderonline admin machine disable` does it, while an api runs."""
+    machine_id, task_id = control.add_machine(machine), split_task(control, any_engine)
+    control.turn()
+    admin.set_machine(control.database, machine_id, "disable")
+    control.turn(1.1)
+    assert (control.attempts(task_id), control.state(task_id)) == (["interrupted"], "queued")
+    assert len(machine.stops) == 1
+
+
+def test_a_plan_that_is_older_than_the_drain_gives_nothing(
+    control: Control, any_engine: int, machine: OriginalNode
+) -> None:
+    machine_id = control.add_machine(machine)
+    control.turn()
+    task_id = split_task(control, any_engine)
+    admin.set_machine(control.database, machine_id, "drain")
+    control.step_dispatcher()
+    assert control.attempts(task_id) == []
+
+
+def test_a_task_in_one_piece_that_is_requeued_begins_at_nothing(
+    control: Control, any_engine: int, machine: OriginalNode
+) -> None:
+    control.add_machine(machine)
+    task_id = control.add_task(any_engine)
+    control.turn()
+    machine.finish()
+    control.turn()
+    seen = service.requeue(control.ctx, control.user(), task_id, "all")
+    assert (seen.task.state, seen.task.progress, seen.task.frames_done) == ("queued", 0.0, 0)

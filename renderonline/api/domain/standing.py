@@ -75,7 +75,11 @@ class Standing:
         """The last attempt, if its frames count: it runs, or ended by itself."""
         last = self.chunks[-1] if self.chunks else None
         gone = (ChunkState.LOST, ChunkState.INTERRUPTED)
-        return None if last is None or last.state in gone else last
+        if last is None or last.state in gone:
+            return None
+        # Requeued since, it will be rendered again.
+        is_past = self.task.state is TaskState.QUEUED and last.attempt_id <= self.task.forgiven
+        return None if is_past and last.state not in ACTIVE_CHUNK else last
 
 
 def _of_one_piece(chunk: Chunk | None, now: datetime) -> int | None:

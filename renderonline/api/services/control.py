@@ -296,13 +296,9 @@ def _with_frames(task: Task, moved: Task) -> Task:
 
 
 def _forgiving(task_id: int) -> dict[str, Any]:
-    """Forget the failures so far; the columns of the task that say so. Inside a transaction.
-
-    An attempt that has not ended is not forgiven: it may still fail.
-    """
+    """Forget the failures so far; the columns of the task that say so. Inside a transaction."""
     chunks.forgive(task_id=task_id)
-    going_on = [chunk.attempt_id - 1 for chunk in chunks.active(task_id=task_id)]
-    return {"forgiven": min([chunks.last_attempt_id(), *going_on])}
+    return {"forgiven": chunks.last_attempt_id()}
 
 
 def _requeue(

@@ -49,16 +49,17 @@ def note(
         _bench(ctx, tx, task, chunk)
 
 
-def judge(ctx: Context, job: Job, event: ChunkEvent) -> Judgement:
+def judge(ctx: Context, job: Job, chunk: Chunk, event: ChunkEvent) -> Judgement:
     """What the end of an attempt that has just been written means for its task."""
-    if event is not ChunkEvent.FAIL:
-        return failures.FORGIVEN
     task = job.task
+    known = chunks.failures(task.task_id, task.forgiven) if event is ChunkEvent.FAIL else ()
+    if not known:
+        return failures.FORGIVEN
     return failures.judge(
-        chunks.failures(task.task_id, task.forgiven),
+        known,
         able=ctx.fleet.able(job),
         tries=ctx.settings.retries + 1,
-        has_done=bool(task.done.runs),
+        has_done=bool((task.done | chunk.done).runs),
         given_up=len(task.failed),
     )
 

@@ -17,7 +17,7 @@ from renderonline import security
 from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.db.connection import Stale, Transaction
 from renderonline.api.domain import ledger
-from renderonline.api.domain.model import Chunk, Job, Outcome, Task
+from renderonline.api.domain.model import Chunk, Job, MachineState, Outcome, Task
 from renderonline.api.domain.planner import Assignment
 from renderonline.api.domain.reconcile import event_of, outcome_of
 from renderonline.api.domain.transitions import (
@@ -58,6 +58,9 @@ def claim(ctx: Context, assignment: Assignment) -> Claim | None:
 
     def write(tx: Transaction) -> Claim | None:
         catalog.lock_machine(assignment.machine_id)
+        machine = catalog.machine(assignment.machine_id)
+        if machine is None or machine.state is not MachineState.ENABLED:
+            return None  # drained or disabled since the plan was made
         held = [chunk.attempt_id for chunk in chunks.active(machine_id=assignment.machine_id)]
         if held and held != [assignment.after]:
             return None
@@ -353,7 +356,7 @@ def _end(
         records.note(ctx, tx, job.task, chunk, event, outcome)
         if job.task.state in QUEUED_TASK:
             others = chunks.active(task_id=chunk.task_id)
-            judgement = records.judge(ctx, job, event)
+            judgement = records.judge(ctx, job, chunk, event)
             why = None if judgement.gives_up else records.why_given_up(job.task)
             settlement = ledger.settle(job.task, chunk, others, outcome, judgement, why)
             move(ctx, tx, job.task, settlement)

@@ -19,6 +19,7 @@ from renderonline.api.hpc_client import HpcClient, Unreachable
 from renderonline.api.services import states
 from renderonline.api.services.context import Context
 from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.machines import enforce
 from renderonline.frames import FrameSet
 from renderonline.wire import Cause, HpcStatus, HpcTask
 
@@ -61,6 +62,7 @@ class Watch:
             active = chunks.active()
         self._fleet.refresh(machines, active, before)
         self._lose_orphans(active, {machine.machine_id for machine in machines})
+        enforce(self._ctx, machines, active)
 
     def _lose_orphans(self, active: Sequence[Chunk], machine_ids: Set[int]) -> None:
         """A machine that was removed from the farm is asked no more, so nothing else would end these."""
