@@ -151,10 +151,11 @@ class Farm:
         return self.client.task(task.task_id).chunks
 
     def cpu(self) -> Cpu:
-        return Cpu(_cpu_s(self.api), sum(map(_cpu_s, self.nodes)))
+        return Cpu(cpu_s(self.api), sum(map(cpu_s, self.nodes)))
 
 
-def _cpu_s(process: psutil.Process) -> float:
+def cpu_s(process: psutil.Process) -> float:
+    """What it has used so far, without its children."""
     times = process.cpu_times()
     return float(times.user + times.system)
 
@@ -171,7 +172,9 @@ def farm(
     The api's poll takes an hour: what is measured comes from events alone.
     """
     settings = {"ConnectionString": connection_string} if connection_string else {}
-    api = _config(folder, "RenderAPI.json", Port="0", DataPath="api", PollSeconds=3600, **settings)
+    api = write_config(
+        folder, "RenderAPI.json", Port="0", DataPath="api", PollSeconds=3600, **settings
+    )
     headers = _set_up(api, engines)
     offered = [
         {
@@ -186,14 +189,14 @@ def farm(
         running = []
         for number in range(1, nodes + 1):
             place = folder / f"node{number}"
-            node = _config(
+            node = write_config(
                 place, "HPCServer.json", Port="0", DataPath="data", RenderingEngines=offered
             )
-            url, process = stack.enter_context(_program("node", node))
+            url, process = stack.enter_context(program("node", node))
             running.append(process)
             host = ("--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1])
             _admin(api, "machine", "add", *host)
-        url, process = stack.enter_context(_program("api", api))
+        url, process = stack.enter_context(program("api", api))
         client = stack.enter_context(Client(url, headers["email"], headers["token"]))
         ids = {engine.extension: engine.engine_id for engine in client.engines()}
         yield Farm(folder, process, running, client, headers, ids)
@@ -211,7 +214,8 @@ def _set_up(api: Path, engines: Sequence[Engine]) -> dict[str, str]:
     return {"email": str(user["Email"]), "token": str(user["Token"])}
 
 
-def _config(folder: Path, name: str, **settings: Any) -> Path:
+def write_config(folder: Path, name: str, **settings: Any) -> Path:
+    """A configuration file."""
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / name
     file.write_text(json.dumps(settings))
@@ -226,7 +230,7 @@ def _admin(api: Path, *words: str) -> dict[str, Any]:
 
 
 @contextmanager
-def _program(mode: str, config: Path) -> Iterator[tuple[str, psutil.Process]]:
+def program(mode: str, config: Path) -> Iterator[tuple[str, psutil.Process]]:
     """`renderonline api` or `node`: its address and its process. Its log lies beside its config."""
     environment = {**os.environ, "HOME": str(config.parent), "USERPROFILE": str(config.parent)}
     with config.with_suffix(".log").open("wb") as log:

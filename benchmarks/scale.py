@@ -11,7 +11,8 @@ see simulated_api.py and simulated_nodes.py. Of each run are printed:
   over the actual one; and how many frames were rendered twice;
 - the database's size, and its growth per chunk.
 
-Needs the package installed. Everything runs on this machine and ends with the program.
+With `--real` the api is a process of its own, and the machines talk to it over HTTP in real time: see
+real_time.py. Needs the package installed. Everything runs on this machine and ends with the program.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import real_time
 from scenario import Scenario, database_bytes, fill
 from simulated_api import Cost, VirtualFarm
 from simulated_nodes import Behaviour, Node, Tally
@@ -53,6 +55,12 @@ QUICK = (
     Scenario("10 machines, 300 frames", 10, 1, 300, CALM),
     Scenario("50 machines, 20 tasks of 50 frames, failures", 50, 20, 50, ROUGH),
 )
+REAL = (
+    Scenario(
+        "100 machines, 20 tasks of 100 frames of 1 s", 100, 20, 100, replace(CALM, frame_s=1.0)
+    ),
+    Scenario("1,000 machines, 500 tasks of 50 frames", 1_000, 500, 50, CALM),
+)
 
 
 def main() -> int:
@@ -66,17 +74,21 @@ def main() -> int:
     parser.add_argument("--frame-seconds", type=float, default=CALM.frame_s, help="default 5")
     parser.add_argument("--chunk-frames", type=int, help="default: as the farm sizes them")
     parser.add_argument("--stop-after", type=int, metavar="CHUNKS", help="default: to the end")
+    parser.add_argument("--real", action="store_true", help="over HTTP, in real time")
     options = parser.parse_args()
     for scenario in chosen(options):
         with tempfile.TemporaryDirectory(prefix="renderonline-") as folder:
-            run(scenario, Path(folder), not options.free).show()
+            if options.real:
+                run_real(scenario, Path(folder)).show()
+            else:
+                run(scenario, Path(folder), not options.free).show()
     return 0
 
 
 def chosen(options: argparse.Namespace) -> Sequence[Scenario]:
     """The runs that were asked for."""
     if options.machines is None:
-        return QUICK if options.quick else SCENARIOS
+        return REAL if options.real else QUICK if options.quick else SCENARIOS
     name = f"{options.machines} machines, {options.tasks} tasks of {options.frames} frames"
     size = (options.machines, options.tasks, options.frames)
     behaviour = replace(CALM, frame_s=options.frame_seconds)
@@ -100,7 +112,7 @@ class Result:
         """Print it."""
         chunks = self.tally.ended
         cpu_s = {kind: cost.cpu_s for kind, cost in self.costs.items()}
-        asking_s = sum(cpu_s[kind] for kind in ASKING)
+        asking_s = sum(cpu_s.get(kind, 0.0) for kind in ASKING)
         busy = sum(cpu_s.values()) / self.virtual_s
         print(
             f"\n{self.scenario.name}\n"
@@ -150,8 +162,7 @@ def run(scenario: Scenario, folder: Path, is_charged: bool = True) -> Result:
     ]
     for node in nodes:
         farm.add(node)
-    ideal_s = scenario.tasks * scenario.frames * scenario.behaviour.frame_s
-    ideal_s /= sum(node.pace for node in nodes)
+    ideal_s = ideal(scenario, nodes)
     began = time.perf_counter()
     farm.api.start()
     virtual_s = live(farm, scenario, tally, nodes, limit_s=600 + 20 * ideal_s)
@@ -159,6 +170,23 @@ def run(scenario: Scenario, folder: Path, is_charged: bool = True) -> Result:
     farm.api.close()
     sizes = bytes_before, database_bytes(settings)
     return Result(scenario, tally, farm.busy.costs, virtual_s, wall_s, ideal_s, *sizes)
+
+
+def run_real(scenario: Scenario, folder: Path) -> Result:
+    """Render a scenario in real time, with a real api process; its CPU cannot be told apart."""
+    tally = Tally()
+    began = time.perf_counter()
+    seconds, cpu_s, nodes = real_time.run(scenario, folder, tally)
+    wall_s = time.perf_counter() - began
+    costs = {"the process": Cost(1, cpu_s, cpu_s)}
+    size = database_bytes(ApiSettings(data_path=folder))
+    return Result(scenario, tally, costs, seconds, wall_s, ideal(scenario, nodes), 0, size)
+
+
+def ideal(scenario: Scenario, nodes: Sequence[Node]) -> float:
+    """Seconds until all is rendered by machines that all work to the end and start up at once."""
+    work_s = scenario.tasks * scenario.frames * scenario.behaviour.frame_s
+    return work_s / sum(node.pace for node in nodes)
 
 
 def live(
