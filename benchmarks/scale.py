@@ -117,6 +117,7 @@ class Result:
         print(
             f"\n{self.scenario.name}\n"
             f"  {chunks} chunks, {self.tally.reports} reports, {self.tally.failed} failed, "
+            f"{self.tally.given_back} given back, "
             f"{self.tally.lost} machines lost; {self.virtual_s:.0f} s in {self.wall_s:.0f} s"
         )
         print(

@@ -14,6 +14,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from renderonline import wire
 from renderonline.frames import FrameSet
 from renderonline.wire import Cause, EventType, HpcAnswer, HpcStart, HpcStatus, HpcTask, NodeEvent
@@ -68,6 +70,7 @@ class Tally:
     ended: int = 0
     failed: int = 0
     lost: int = 0
+    given_back: int = 0  # handed over to a machine that had been given another one
     frames: int = 0  # saved, copies too
     reports: int = 0
     useful_s: float = 0.0  # rendering of frames that were saved for the first time
@@ -152,7 +155,7 @@ class Node:
     def start(self, message: HpcStart) -> HpcAnswer:
         if self._work is None:
             self._begin(self._taken(message))
-        elif self._ahead is None and message.after is not None:
+        elif self._ahead is None and message.after == self._work.attempt_id:
             self._ahead = self._taken(message)
         else:
             return HpcAnswer(is_success=False, message="It renders already.")
@@ -302,4 +305,14 @@ class Node:
         if not answer.accepted and not work.is_over:
             self._end(work, False, Cause.INTERRUPTED)
         if answer.next is not None:
-            self.start(answer.next)
+            following = answer.next
+            if following.after is None:
+                following = msgspec.structs.replace(following, after=work.attempt_id)
+            if not self.start(following).is_success:
+                self._give_back(following)
+
+    def _give_back(self, start: HpcStart) -> None:
+        """Another start was faster than the answer that this one came with."""
+        self._tally.given_back += 1
+        event = NodeEvent(type=EventType.ENDED, is_success=False, cause=Cause.INTERRUPTED)
+        self._tell(Work(start, (), 1.0, is_over=True), event)
