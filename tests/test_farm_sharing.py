@@ -92,10 +92,10 @@ def test_the_fast_machine_takes_over_from_the_slow_one(
 
 def test_a_single_task_does_not_wait_for_fifty(tmp_path: Path) -> None:
     with draw_farm(tmp_path, "a", "b") as farm:
-        many = [farm.submit("1-3", Plan(held=(1,)), ChunkFrames=3) for _ in range(50)]
+        many = [farm.submit("1", Plan(held=(1,))) for _ in range(50)]
         for drawing in many[:2]:
             drawing.wait_for_begun(1)
-        single = farm.submit("1-3", who=farm.house.people["other"], ChunkFrames=3)
+        single = farm.submit("1", who=farm.house.people["other"])
         for drawing in many:
             drawing.let_go()
         single.assert_rendered_once()

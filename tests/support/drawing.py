@@ -230,9 +230,16 @@ class Drawing:
         assert not states & {"assigned", "running"}, self.chunks
 
     def assert_rendered_once(self) -> None:
-        """Every frame is there, and no renderer has done any of them twice."""
+        """Every frame is there, and was rendered once; last frames where one helped another, twice.
+
+        (Which a test cannot rule out: a machine may be slow by chance.)
+        """
         self.assert_whole()
-        assert self.saved() == dict.fromkeys(FrameSet.parse(self.task["Frames"]), 1)
+        saved = self.saved()
+        assert set(saved) == set(FrameSet.parse(self.task["Frames"]))
+        good = [c for c in self.chunks if c["State"] in ("succeeded", "interrupted")]
+        given = Counter(frame for chunk in good for frame in FrameSet.parse(chunk["Frames"]))
+        assert not {f for f, times in saved.items() if times > max(given[f], 1)}, self.chunks
 
 
 @dataclass
