@@ -67,7 +67,7 @@ _SIGNS = (
     ),
     _sign(
         r"out[ _]?of[ _]?memory|alloc returns null|bad_alloc|cannot allocate memory|"
-        r"not enough (?:free )?memory|\bMemoryError\b|paging file is too small|"
+        r"not enough (?:free )?memory|MemoryError\b|paging file is too small|thread creation failed|"
         r"failed to map segment from shared object$",
         Reason.OUT_OF_MEMORY,
         "The machine ran out of memory. Render it on one with more, or make the scene smaller.",

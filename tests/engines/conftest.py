@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -142,6 +143,29 @@ class Attempt:
 
 Run = Callable[..., Attempt]
 
+SMALL_DISK_BYTES = 4 * 1024 * 1024
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of SMALL_DISK_BYTES."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    size = f"size={SMALL_DISK_BYTES}"
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", size, "tmpfs", str(folder)], check=True, timeout=DEADLINE_S
+    )
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", str(folder)], check=True, timeout=DEADLINE_S)
+
+
+def fill(folder: Path, spare_bytes: int) -> None:
+    """Fill the disk that `folder` is on, but for `spare_bytes`, in whole pages."""
+    with (folder / "filler").open("wb") as filler:
+        filler.write(b"\0" * (shutil.disk_usage(folder).free - spare_bytes))
+
 
 @pytest.fixture
 def output_dir(tmp_path: Path) -> Path:
@@ -162,13 +186,14 @@ def run(output_dir: Path) -> Run:
         owes: Owes | None = None,
         complete: bool = True,
         kill_at: str | None = None,
+        kill_with: signal.Signals = signal.SIGTERM,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> Attempt:
         adapter = renderer.adapter
         line = adapter.complete(argv, str(output_dir)) if complete else list(argv)
         owed = owes or adapter.owes(line, None)
         command = adapter.command(shutil.which(renderer.executable) or "", line)
-        return _follow(adapter, command, owed, output_dir, kill_at, env)
+        return _follow(adapter, command, owed, output_dir, kill_at, kill_with, env)
 
     return run
 
@@ -179,6 +204,7 @@ def _follow(
     owed: Owes,
     folder: Path,
     kill_at: str | None,
+    kill_with: signal.Signals,
     env: Mapping[str, str],
 ) -> Attempt:
     reader = adapter.reader(owed)
@@ -200,7 +226,7 @@ def _follow(
                 lines.append(line)
                 events += reader.feed(line)
             if kill_at is not None and kill_at in read:
-                process.kill()
+                process.send_signal(kill_with)
         exit_code = process.wait(DEADLINE_S)
     files = sorted(p.relative_to(folder) for p in folder.rglob("*") if p.is_file())
     return Attempt(

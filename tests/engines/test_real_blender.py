@@ -201,14 +201,6 @@ def test_a_format_that_this_blender_lacks(real_bpy: Renderer, run: Run, cube: Pa
     assert "cannot write the output format" in (attempt.verdict.message or "")
 
 
-def test_a_killed_renderer_is_the_machines_fault(
-    renderer: Renderer, run: Run, blend: Callable[[str], Path]
-) -> None:
-    attempt = run(renderer, ["-b", str(blend("slow")), "-f", "1"], kill_at="Fra:1")
-    assert attempt.verdict.cause is Cause.MACHINE
-    assert attempt.exit_code != 0
-
-
 # ---------------------------------------------------------- Blender's exit code 0 is no success
 
 
