@@ -155,6 +155,7 @@ CREATE TABLE IF NOT EXISTS `chunks` (
   KEY `chunks_state` (`state`),
   KEY `chunks_machine_id_state` (`machine_id`,`state`),
   KEY `chunks_task_id_state` (`task_id`,`state`),
+  KEY `chunks_copy_of` (`copy_of`),
   CONSTRAINT `chunks_ibfk_1` FOREIGN KEY (`task_id`) REFERENCES `tasks` (`task_id`) ON DELETE CASCADE
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 

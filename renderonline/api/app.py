@@ -64,6 +64,7 @@ class Api:
             fleet=fleet,
             wake=self._loops.wake,
             changed=partial(_changed, board, self._loops),
+            chunk_changed=board.chunk_changed,
             seconds_left=board.seconds_left,
             used=board.used,
             machine_free=partial(_machine_free, fleet, self._loops),

@@ -77,6 +77,7 @@ class Control:
             fleet=fleet,
             wake=lambda: None,
             changed=board.changed,
+            chunk_changed=board.chunk_changed,
             seconds_left=board.seconds_left,
             used=board.used,
             machine_free=fleet.freed,

@@ -72,8 +72,9 @@ def argtypes() -> list[model.ArgType]:
 
 
 def machine(machine_id: int) -> model.Machine | None:
-    row = tables.Machine.get_or_none(tables.Machine.machine_id == machine_id)
-    return None if row is None else rows.machine(row)
+    for row in statements.select(tables.Machine, "WHERE `machine_id` = ?", machine_id):
+        return rows.machine(row)
+    return None
 
 
 def lock_machine(machine_id: int) -> None:

@@ -5,7 +5,7 @@ Every function runs inside the caller's `Database.reading` or `Database.transact
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -93,6 +93,34 @@ def courses() -> dict[int, tuple[int, ChunkState, str]]:
         .tuples()
     )
     return {attempt: (task, ChunkState(state), done or "") for attempt, task, state, done in query}
+
+
+def related(chunk: model.Chunk) -> list[model.Chunk]:
+    """The other active chunks that have some of the same frames: its copies, or what it copies."""
+    columns = f"`state` IN (?, ?) AND `attempt_id` <> {int(chunk.attempt_id)}"
+    wanted = [number for number in (chunk.attempt_id, chunk.copy_of) if number is not None]
+    places = ", ".join("?" for _ in wanted)
+    found = statements.select(
+        tables.Chunk, f"WHERE `copy_of` IN ({places}) AND {columns}", *wanted, *_ACTIVE
+    )
+    if chunk.copy_of is not None:
+        found += statements.select(
+            tables.Chunk, f"WHERE `attempt_id` = ? AND {columns}", chunk.copy_of, *_ACTIVE
+        )
+    return [rows.chunk(row) for row in found]
+
+
+def has_active(task_id: int, but: Collection[int]) -> bool:
+    """Whether a chunk of the task is active that is none of these."""
+    excluded = ", ".join(str(int(number)) for number in sorted(but))
+    rest = f"WHERE `task_id` = ? AND `state` IN (?, ?) AND `attempt_id` NOT IN ({excluded}) LIMIT 1"
+    return bool(statements.values(tables.Chunk, "attempt_id", rest, task_id, *_ACTIVE))
+
+
+def machines_at_work(task_id: int) -> set[int]:
+    """The machines that have an active chunk of the task."""
+    rest = "WHERE `task_id` = ? AND `state` IN (?, ?)"
+    return set(statements.values(tables.Chunk, "machine_id", rest, task_id, *_ACTIVE))
 
 
 def active_of(task_ids: Sequence[int]) -> dict[int, list[model.Chunk]]:

@@ -41,6 +41,12 @@ def select_joined(
         yield list(_split(row, shapes))
 
 
+def values(table: type[tables.Table], column: str, rest: str, *asked: object) -> list[Any]:
+    """One column of the rows, as the database has it."""
+    text = f"SELECT `{column}` FROM `{_name(table)}` {rest}"
+    return [value for (value,) in proxy.obj.execute_sql(_text(text), asked).fetchall()]
+
+
 def lock(table: type[tables.Table], key: str, value: object) -> None:
     """MySQL: keep others from changing this row until the transaction ends; wait for who does."""
     text = f"SELECT `{key}` FROM `{_name(table)}` WHERE `{key}` = ? FOR UPDATE"

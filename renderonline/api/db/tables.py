@@ -271,7 +271,11 @@ class Chunk(Table):
     class Meta:
         table_name = "chunks"
         constraints = _belongs_to("tasks", "task_id")
-        indexes = ((("machine_id", "state"), False), (("task_id", "state"), False))
+        indexes = (
+            (("machine_id", "state"), False),
+            (("task_id", "state"), False),
+            (("copy_of",), False),
+        )
 
 
 class Record(Table):

@@ -88,7 +88,7 @@ def comes_back(before: Task, after: Task) -> bool:
 
 def conclude(task: Task, active: Sequence[Chunk]) -> Settlement:
     """What follows for a task in the queue from where its frames are now."""
-    settled = ledger.conclude(task, active)
+    settled = ledger.conclude(task, bool(active))
     if settled.event is TaskEvent.RELEASE and task.state is TaskState.QUEUED:
         return replace(settled, event=TaskEvent.CHANGE)  # nobody was at work on it
     return settled

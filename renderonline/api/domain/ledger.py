@@ -52,33 +52,38 @@ def settle(
     outcome: Outcome,
     judgement: Judgement,
     why: Outcome | None = None,
+    is_shared: bool = False,
 ) -> Settlement:
-    """What the end of `chunk` (whose `done` is final) means. `others`: the task's active chunks.
+    """What the end of `chunk` (whose `done` is final) means.
 
-    `why`: what earlier frames were given up for, where this end gives up none.
+    `others` are the task's active chunks that may have some of the same frames, and where the task
+    fails all of them; `is_shared`: there are more. `why`: what earlier frames were given up for,
+    where this end gives up none.
     """
     if judgement.fails_task:
         return _failed(task, chunk, others, outcome)
     if not task.is_split:
         event = TaskEvent.SUCCEED if outcome.is_success else TaskEvent.RELEASE
         return Settlement(event, None, task.done, task.failed)
-    done = task.done | chunk.done | _union(other.done for other in others)
+    wanted = FrameSet.parse(task.frames) if task.frames else chunk.frame_set
+    done = task.done | ((chunk.done | _union(other.done for other in others)) & wanted)
     given_up = task.failed | (FrameSet.of(judgement.gives_up) - done)
     held = _union(other.frame_set - other.done for other in others)
-    todo = (task.todo or FrameSet()) | (chunk.frame_set - done - given_up - held)
+    todo = (task.todo or FrameSet()) | ((chunk.frame_set & wanted) - done - given_up - held)
     needed = [other for other in others if _is_needed(other, done | given_up)]
     superfluous = tuple(other for other in others if other not in needed)
     moved = replace(task, todo=todo, done=done, failed=given_up)
-    return replace(conclude(moved, needed, why or outcome), superfluous=superfluous)
+    settled = conclude(moved, is_shared or bool(needed), why or outcome)
+    return replace(settled, superfluous=superfluous)
 
 
-def conclude(task: Task, active: Sequence[Chunk], outcome: Outcome | None = None) -> Settlement:
-    """What follows from where a split task's frames are now. `outcome` is the latest failure's
-    that gave up frames."""
+def conclude(task: Task, is_at_work: bool, outcome: Outcome | None = None) -> Settlement:
+    """What follows from where a split task's frames are now. `is_at_work`: chunks of it are active.
+    `outcome` is the latest failure's that gave up frames."""
     assert task.todo is not None
     same = (task.todo, task.done, task.failed)
-    if task.todo.runs or active:
-        return Settlement(TaskEvent.CHANGE if active else TaskEvent.RELEASE, *same)
+    if task.todo.runs or is_at_work:
+        return Settlement(TaskEvent.CHANGE if is_at_work else TaskEvent.RELEASE, *same)
     if not task.failed.runs:
         return Settlement(TaskEvent.SUCCEED, *same)
     why = f" {outcome.message}" if outcome is not None and outcome.message else ""

@@ -15,7 +15,7 @@ from renderonline.api.db.connection import Database
 from renderonline.api.domain import estimate, model, workload
 from renderonline.api.domain.pace import outlook
 from renderonline.api.domain.planner import UNDECIDED, Queue
-from renderonline.api.domain.transitions import QUEUED_TASK
+from renderonline.api.domain.transitions import ACTIVE_CHUNK, QUEUED_TASK
 from renderonline.api.domain.workload import Assignment
 from renderonline.api.services.fleet import Fleet
 from renderonline.frames import FrameSet
@@ -47,18 +47,28 @@ class Board:
         self._blocked: dict[int, frozenset[int]] = {}  # task → the tasks that it waits for
         self._refused: dict[tuple[int, int], datetime] = {}
         self._dirty: set[int] = set()
+        self._news: dict[int, dict[int, model.Chunk]] = {}  # task → attempt → as it is now
         self._reserved: dict[int, list[Assignment]] = {}  # decided on, and not claimed yet
         self._lock = threading.Lock()
         self._compare_at = 0.0
         self._used: dict[int, tuple[float, float]] | None = None  # user → seconds, as of when
         # attempt → how many frames it owed when it was read last, and since when
         self._owed: dict[int, tuple[int, datetime | None]] = {}
-        self._courses: dict[int, tuple[ChunkState, str]] = {}  # attempt → as it was read last
+        # attempt → its task, and as it was read last
+        self._courses: dict[int, tuple[int, ChunkState, str]] = {}
+        self._copies: dict[int, int] = {}  # attempt → the attempt that it copies
+        self._warm: dict[int, int] = {}  # machine → the task whose renderer it keeps open
 
     def changed(self, task_id: int) -> None:
         """This task is not what it was; it is read again before the next plan."""
         with self._lock:
             self._dirty.add(task_id)
+
+    def chunk_changed(self, chunk: model.Chunk) -> None:
+        """The chunk has begun, gone on or ended. Of its task only that is worked in: a thousand
+        machines at work on one task must not make each other's reports dearer."""
+        with self._lock:
+            self._news.setdefault(chunk.task_id, {})[chunk.attempt_id] = chunk
 
     def refused(self, task_id: int, machine_id: int, until: datetime) -> None:
         """The machine has just refused this task, and is not offered it before `until`."""
@@ -81,14 +91,20 @@ class Board:
         task = self.queue.get(assignment.task_id)
         if task is not None:
             self.queue.put(_with(task, assignment))
+        self._cool(assignment.machine_id, but=assignment.task_id)
 
-    def unreserve(self, assignment: Assignment) -> None:
-        """The claim has been written, or was not to be had. Any thread."""
+    def unreserve(self, assignment: Assignment, chunk: model.Chunk | None) -> None:
+        """The claim has been written as `chunk`, or (None) was not to be had. Any thread."""
+        task_id = assignment.task_id
         with self._lock:
-            self._reserved[assignment.task_id].remove(assignment)
-            if not self._reserved[assignment.task_id]:
-                del self._reserved[assignment.task_id]
-            self._dirty.add(assignment.task_id)
+            self._reserved[task_id].remove(assignment)
+            if not self._reserved[task_id]:
+                del self._reserved[task_id]
+            if chunk is None:
+                self._dirty.add(task_id)
+            else:
+                # It may have gone on already, or even ended.
+                self._news.setdefault(task_id, {}).setdefault(chunk.attempt_id, chunk)
 
     def usage(self) -> Mapping[int, float]:
         """What each user used lately, in machines: one machine all the time is 1."""
@@ -126,15 +142,18 @@ class Board:
             self._compare_at = began + max(COMPARE_S, took / COMPARE_SHARE)
         with self._lock:
             dirty, self._dirty = self._dirty, set()
-        if not dirty:
+            news, self._news = self._news, {}
+        if not dirty and not news:
             return
         try:
             with self._database.reading():
                 for task_id in sorted(dirty):
                     self._read(task_id)
+                for task_id in news.keys() - dirty:
+                    self._work_in(task_id, news[task_id])
         except BaseException:
             with self._lock:
-                self._dirty |= dirty
+                self._dirty |= dirty | news.keys()
             raise
 
     def _recall(self) -> None:
@@ -159,60 +178,149 @@ class Board:
             self._dirty |= {
                 task_id
                 for attempt_id, (task_id, *course) in courses.items()
-                if self._courses.get(attempt_id) != tuple(course)
+                if self._courses.get(attempt_id) != (task_id, *course)
             }
+            ended = self._courses.keys() - courses.keys()
+            self._dirty |= {self._courses[attempt_id][0] for attempt_id in ended}
             now = self._clock.now()
             self._refused = {pair: end for pair, end in self._refused.items() if end > now}
 
     def _read(self, task_id: int) -> None:
+        """All of the task anew."""
+        job = self._job(task_id)
+        if job is None:
+            return
+        active = chunks.active(task_id=task_id)
+        self._forget_attempts(task_id, {chunk.attempt_id for chunk in active})
+        known = chunks.records(task_id)
+        self._copies |= {c.attempt_id: c.copy_of for c in active if c.copy_of is not None}
+        waiting = self._waiting(
+            job,
+            tuple(self._active(chunk) for chunk in active),
+            self._records(task_id, known),
+        )
+        memory_bytes = [record.memory_bytes or 0 for record in known.values()]
+        peaks_bytes = [record.peak_bytes or 0 for record in known.values()]
+        self._put(
+            replace(
+                waiting,
+                min_memory_bytes=max(memory_bytes, default=0) or None,
+                memory_bytes=max(peaks_bytes, default=0) or None,
+            )
+        )
+
+    def _work_in(self, task_id: int, news: Mapping[int, model.Chunk]) -> None:
+        """What some of its chunks did."""
+        before = self.queue.get(task_id)
+        if before is None:
+            self._read(task_id)
+            return
+        active = {c.attempt_id: c for c in before.active if c.attempt_id != UNDECIDED}
+        is_only_further = all(
+            attempt in active and chunk.state in ACTIVE_CHUNK for attempt, chunk in news.items()
+        )
+        for attempt_id, chunk in news.items():
+            if chunk.state in ACTIVE_CHUNK:
+                if chunk.copy_of is not None:
+                    self._copies[attempt_id] = chunk.copy_of
+                active[attempt_id] = self._active(chunk)
+            else:
+                active.pop(attempt_id, None)
+                self._forget_attempt(attempt_id)
+        self._mark_copied(active)
+        if is_only_further:
+            undecided = [c for c in before.active if c.attempt_id == UNDECIDED]
+            self.queue.put(replace(before, active=(*active.values(), *undecided)))
+            return
+        job = self._job(task_id)
+        if job is None:
+            return
+        ended = {c.machine_id for c in news.values() if c.state not in ACTIVE_CHUNK}
+        found = {machine_id: chunks.record(task_id, machine_id) for machine_id in ended}
+        known = {machine_id: record for machine_id, record in found.items() if record is not None}
+        records = {**before.records, **self._records(task_id, known)}
+        larger = [r.memory_bytes or 0 for r in known.values()]
+        peaks = [r.peak_bytes or 0 for r in known.values()]
+        self._put(
+            replace(
+                self._waiting(job, tuple(active.values()), records),
+                min_memory_bytes=max([before.min_memory_bytes or 0, *larger]) or None,
+                memory_bytes=max([before.memory_bytes or 0, *peaks]) or None,
+            )
+        )
+
+    def _job(self, task_id: int) -> model.Job | None:
+        """The task, if it is in the queue and to be planned; else what was known is forgotten."""
         job = tasks.job(task_id)
         place = self._places.get(task_id) or (tasks.place_in_queue(task_id) if job else None)
         if job is None or place is None or job.task.state not in QUEUED_TASK:
             self._forget(task_id)
-            return
-        task = job.task
-        self._versions[task_id] = task.version
-        if task.has_variants:
-            return  # it is not planned, they are
+            return None
+        self._versions[task_id] = job.task.version
+        if job.task.has_variants:
+            return None  # it is not planned, they are
         self._places[task_id] = place
-        order, weight = place
-        active = chunks.active(task_id=task_id)
-        self._forget_attempts(task_id, {chunk.attempt_id for chunk in active})
-        chunk_frames = job.engine.chunk_frames if task.chunk_frames is None else task.chunk_frames
-        records = chunks.records(task_id)
-        waiting = workload.Waiting(
-            task_id=task_id,
+        return job
+
+    def _waiting(
+        self,
+        job: model.Job,
+        active: tuple[workload.ActiveChunk, ...],
+        records: Mapping[int, workload.Record],
+    ) -> workload.Waiting:
+        task, engine = job.task, job.engine
+        order, weight = self._places[task.task_id]
+        return workload.Waiting(
+            task_id=task.task_id,
             user_id=task.user_id,
             weight=weight,
             order=order,
             priority=task.priority,
-            engine=job.engine.name.lower(),
-            version=task.engine_version or job.engine.version,
+            engine=engine.name.lower(),
+            version=task.engine_version or engine.version,
             tags=task.tags,
             todo=task.todo,
-            active=tuple(self._active(chunk, active) for chunk in active),
-            chunk_frames=chunk_frames,
+            active=active,
+            chunk_frames=engine.chunk_frames if task.chunk_frames is None else task.chunk_frames,
             machine_limit=task.machine_limit,
             start_at=task.start_at,
             is_blocked=task.state is TaskState.PAUSED or self._is_blocked(task),
             preview=task.preview,
-            min_memory_bytes=max((r.memory_bytes or 0 for r in records.values()), default=0)
-            or None,
-            records=self._records(task_id, records),
-            memory_bytes=max((r.peak_bytes or 0 for r in records.values()), default=0) or None,
+            records=records,
         )
+
+    def _put(self, waiting: workload.Waiting) -> None:
+        """Into the queue, with what has been decided on and is not claimed yet."""
         with self._lock:
-            reserved = tuple(self._reserved.get(task_id, ()))
+            reserved = tuple(self._reserved.get(waiting.task_id, ()))
         for assignment in reserved:
             waiting = _with(waiting, assignment)
         self.queue.put(waiting)
+
+    def _cool(self, machine_id: int, but: int) -> None:
+        """The machine closes the renderer of another task before it begins this one."""
+        task = self.queue.get(self._warm.pop(machine_id, but))
+        if task is None or task.task_id == but or machine_id not in task.records:
+            return
+        record = replace(task.records[machine_id], is_warm=False)
+        self.queue.put(replace(task, records={**task.records, machine_id: record}))
+
+    def _mark_copied(self, active: dict[int, workload.ActiveChunk]) -> None:
+        copied = {of for attempt, of in self._copies.items() if attempt in active}
+        for attempt_id, chunk in active.items():
+            is_copied = attempt_id in copied or attempt_id in self._copies
+            if chunk.is_copied != is_copied:
+                active[attempt_id] = replace(chunk, is_copied=is_copied)
 
     def _forget_attempts(self, task_id: int, but: Set[int] = frozenset()) -> None:
         known = self.queue.get(task_id)
         for chunk in known.active if known else ():
             if chunk.attempt_id not in but:
-                self._owed.pop(chunk.attempt_id, None)
-                self._courses.pop(chunk.attempt_id, None)
+                self._forget_attempt(chunk.attempt_id)
+
+    def _forget_attempt(self, attempt_id: int) -> None:
+        for remembered in (self._owed, self._courses, self._copies):
+            remembered.pop(attempt_id, None)
 
     def _forget(self, task_id: int) -> None:
         self._forget_attempts(task_id)
@@ -230,9 +338,9 @@ class Board:
         self._blocked[task.task_id] = waits_for
         return bool(waits_for)
 
-    def _active(self, chunk: model.Chunk, all_of_task: list[model.Chunk]) -> workload.ActiveChunk:
+    def _active(self, chunk: model.Chunk) -> workload.ActiveChunk:
         owed = chunk.frame_set - chunk.done
-        self._courses[chunk.attempt_id] = (chunk.state, str(chunk.done))
+        self._courses[chunk.attempt_id] = (chunk.task_id, chunk.state, str(chunk.done))
         before = self._owed.get(chunk.attempt_id)
         if before is None or before[0] != len(owed):
             since = chunk.started_at if before is None else self._clock.now()
@@ -242,8 +350,7 @@ class Board:
             machine_id=chunk.machine_id,
             frames=owed,
             started_at=chunk.started_at,
-            is_copied=chunk.copy_of is not None
-            or any(other.copy_of == chunk.attempt_id for other in all_of_task),
+            is_copied=chunk.attempt_id in self._copies or chunk.attempt_id in self._copies.values(),
             frame_since=before[1] or chunk.started_at,
         )
 
@@ -265,13 +372,16 @@ class Board:
         refused: Mapping[int, datetime],
     ) -> workload.Record:
         known = record or model.Record()
+        is_warm = known.is_warm and self._fleet.last_task(machine_id) == task_id
+        if is_warm:
+            self._warm[machine_id] = task_id
         moments = [m for m in (known.not_before, refused.get(machine_id)) if m is not None]
         return workload.Record(
             not_before=max(moments, default=None),
             avoid=known.is_avoided,
             frame_s=known.frame_s,
             startup_s=known.startup_s,
-            is_warm=known.is_warm and self._fleet.last_task(machine_id) == task_id,
+            is_warm=is_warm,
             frames_done=known.frames,
         )
 

@@ -44,6 +44,7 @@ class Context:
     wake: Callable[[], None]  # something can be dispatched; returns at once
     changed: Callable[[int], None]  # this task is not what it was; returns at once
     seconds_left: Callable[[int], float | None]  # of this split task, by what was measured
+    chunk_changed: Callable[[Chunk], None]  # began, went on or ended; returns at once
     used: Callable[[int, float], None]  # this user has used a machine for so many seconds
     machine_free: Callable[[int, int], None]  # this machine's attempt ended; returns at once
     stop_render: Stop  # end it on its machine; seconds if that is away

@@ -66,7 +66,7 @@ class Dispatcher:
         """Start what can be started now; how many starts were sent off."""
         with self._turn:
             self._board.sync()
-            seats = [*self._ctx.fleet.idle(), *self._soon_free(self._ctx.fleet.working())]
+            seats = self._ctx.fleet.idle()
             with self._count:
                 seats = [seat for seat in seats if not self._answered[seat.machine_id]]
             decisions = self._decide(seats)
@@ -140,6 +140,7 @@ class Dispatcher:
 
     def _claim(self, assignment: Assignment) -> states.Claim | None:
         """Write a decision down; several threads at once, each for other machines."""
+        claim = None
         try:
             claim = states.claim(self._ctx, assignment)
             if claim is None:
@@ -150,7 +151,7 @@ class Dispatcher:
             self._ctx.fleet.given(chunk.machine_id, chunk.attempt_id, chunk.task_id)
             return claim
         finally:
-            self._board.unreserve(assignment)
+            self._board.unreserve(assignment, None if claim is None else claim.chunk)
             with self._count:
                 self._claiming.discard(assignment.machine_id)
 

@@ -188,10 +188,13 @@ class Fleet:
                 view.machine, self._roster = machine, None
 
     def feels(self, machine_id: int, vitals: Vitals) -> None:
-        """How the machine is, by its own report: it is alive."""
+        """How the machine is, by its own report: it is alive, and need not be asked so soon."""
+        now = self._clock.monotonic()
         with self._lock:
             if view := self._views.get(machine_id):
                 view.vitals = vitals
+                if view.reports and view.next_visit > now:
+                    view.next_visit = now + self._poll_s
 
     def given(self, machine_id: int, attempt_id: int, task_id: int) -> None:
         """The machine has been given an attempt."""
@@ -225,11 +228,6 @@ class Fleet:
                 for _, view in sorted(self._views.items())
                 if _gets_work(view) and not view.is_busy
             ]
-
-    def working(self) -> list[Seat]:
-        """The machines that work on one attempt and can be handed the next one ahead of time."""
-        with self._lock:
-            return [view.seat() for _, view in sorted(self._views.items()) if _can_queue(view)]
 
     def seat(self, machine_id: int) -> Seat | None:
         """This machine, if it could be given something, now or ahead of time."""

@@ -193,7 +193,7 @@ def interrupt(
 ) -> None:
     """End a chunk that is not wanted any more, and tell its machine after the commit."""
     outcome = Outcome(False, cause=Cause.INTERRUPTED, message=reason)
-    _end_chunk(ctx, chunk, chunk, ChunkEvent.INTERRUPT, outcome)
+    _end_chunk(ctx, tx, chunk, chunk, ChunkEvent.INTERRUPT, outcome)
     tx.after_commit(lambda: stop(chunk, reason))
 
 
@@ -214,7 +214,8 @@ def move(ctx: Context, tx: Transaction, task: Task, settlement: ledger.Settlemen
         # As the original has a waiting task, so that its own queries read the same.
         columns |= {"start_time": None, "machine_id": None}
     _move_task(ctx, tx, task, settlement.event, columns)
-    tx.after_commit(lambda: ctx.changed(task.task_id))
+    if settlement.event not in (TaskEvent.CHANGE, TaskEvent.RELEASE):
+        tx.after_commit(lambda: ctx.changed(task.task_id))
 
 
 def frame_columns(task: Task) -> dict[str, Any]:
@@ -235,27 +236,27 @@ def _is_to_be_had(job: Job, assignment: Assignment) -> bool:
     task, engine = job.task, job.engine
     if task.state not in (TaskState.QUEUED, TaskState.RUNNING):
         return False
-    active = chunks.active(task_id=task.task_id)
     here = {assignment.machine_id}
-    with_task = {chunk.machine_id for chunk in active} | here
-    if task.machine_limit is not None and len(with_task) > task.machine_limit:
+    limit = task.machine_limit
+    if limit is not None and len(chunks.machines_at_work(task.task_id) | here) > limit:
         return False
     limit = engine.machine_limit
     if limit is not None and len(chunks.machines_with(engine.engine_id) | here) > limit:
         return False
     if assignment.copy_of is not None:
-        return _is_to_be_copied(assignment, active)
+        return _is_to_be_copied(assignment)
     if assignment.frames is None:
-        return task.todo is None and not active
+        return task.todo is None and not chunks.active(task_id=task.task_id)
     wanted = assignment.frames
     return task.todo is not None and bool(wanted.runs) and not (wanted - task.todo).runs
 
 
-def _is_to_be_copied(assignment: Assignment, active: Sequence[Chunk]) -> bool:
-    copied = any(chunk.copy_of == assignment.copy_of for chunk in active)
-    owed = [c.frame_set - c.done for c in active if c.attempt_id == assignment.copy_of]
+def _is_to_be_copied(assignment: Assignment) -> bool:
+    copied = chunks.get(assignment.copy_of or 0)
+    if copied is None or copied.state not in ACTIVE_CHUNK or chunks.related(copied):
+        return False
     wanted = assignment.frames or FrameSet()
-    return not copied and bool(owed) and bool(wanted.runs) and not (wanted - owed[0]).runs
+    return bool(wanted.runs) and not (wanted - (copied.frame_set - copied.done)).runs
 
 
 def _taken(task: Task, assignment: Assignment, start_time: datetime) -> dict[str, Any]:
@@ -309,9 +310,10 @@ def _write(ctx: Context, tx: Transaction, before: Chunk, chunk: Chunk) -> None:
     """Write what is new of a chunk that goes on. Raises Stale."""
     if not chunks.set_(before.attempt_id, before.state, **_course(before, chunk)):
         raise Stale
+    if chunk.done != before.done or chunk.state is not before.state:
+        tx.after_commit(lambda: ctx.chunk_changed(chunk))
     if chunk.done != before.done:
         _stop_overtaken(ctx, tx, chunk)
-        tx.after_commit(lambda: ctx.changed(chunk.task_id))
 
 
 def _course(before: Chunk, chunk: Chunk) -> dict[str, Any]:
@@ -331,7 +333,7 @@ def _stop_overtaken(ctx: Context, tx: Transaction, chunk: Chunk) -> None:
     owed = chunk.frame_set - chunk.done
     if not owed.runs:
         return
-    copies = [c for c in chunks.active(task_id=chunk.task_id) if c.copy_of == chunk.attempt_id]
+    copies = [c for c in chunks.related(chunk) if c.copy_of == chunk.attempt_id]
     if any(owed.first in copy.done for copy in copies):
         outcome = Outcome(False, cause=Cause.INTERRUPTED, message=ELSEWHERE)
         _end(ctx, tx, chunk, ChunkEvent.INTERRUPT, outcome)
@@ -351,28 +353,43 @@ def _end(
     chunk = latest or before
     chunk = replace(chunk, done=ledger.saved(chunk, outcome))
     culprit = None if job is None else ledger.culprit(job.task, chunk, chunk.done)
-    _end_chunk(ctx, before, chunk, event, outcome, culprit)
+    _end_chunk(ctx, tx, before, chunk, event, outcome, culprit)
     if job is not None:
         records.note(ctx, tx, job.task, chunk, event, outcome)
         if job.task.state in QUEUED_TASK:
-            others = chunks.active(task_id=chunk.task_id)
-            judgement = records.judge(ctx, job, chunk, event)
-            why = None if judgement.gives_up else records.why_given_up(job.task)
-            settlement = ledger.settle(job.task, chunk, others, outcome, judgement, why)
-            move(ctx, tx, job.task, settlement)
+            move(ctx, tx, job.task, _settle(ctx, job, chunk, event, outcome))
     tx.after_commit(lambda: ctx.machine_free(chunk.machine_id, chunk.attempt_id))
+
+
+def _settle(
+    ctx: Context, job: Job, chunk: Chunk, event: ChunkEvent, outcome: Outcome
+) -> ledger.Settlement:
+    """What the end of a chunk means for its task. Of a thousand machines that work on it, only
+    those are looked at that have the same frames."""
+    task = job.task
+    judgement = records.judge(ctx, job, chunk, event)
+    if judgement.fails_task:
+        others, is_shared = chunks.active(task_id=task.task_id), False
+    else:
+        others = chunks.related(chunk)
+        known = {chunk.attempt_id, *(other.attempt_id for other in others)}
+        is_shared = chunks.has_active(task.task_id, known)
+    why = None if judgement.gives_up else records.why_given_up(task)
+    return ledger.settle(task, chunk, others, outcome, judgement, why, is_shared)
 
 
 def _end_chunk(
     ctx: Context,
+    tx: Transaction,
     before: Chunk,
     chunk: Chunk,
     event: ChunkEvent,
     outcome: Outcome,
     culprit: int | None = None,
 ) -> None:
+    state = next_chunk(chunk.state, event)
     columns = _course(before, chunk) | {
-        "state": next_chunk(chunk.state, event).value,
+        "state": state.value,
         "ended_at": ctx.clock.now(),
         "exit_code": outcome.exit_code,
         "cause": outcome.cause.value if outcome.cause else None,
@@ -387,6 +404,7 @@ def _end_chunk(
         columns["progress"] = 1.0
     if not chunks.set_(before.attempt_id, before.state, **columns):
         raise Stale
+    tx.after_commit(lambda: ctx.chunk_changed(replace(chunk, state=state)))
 
 
 def _move_task(

@@ -25,7 +25,7 @@ from renderonline.wire import Cause, HpcStatus, HpcTask
 
 log = logging.getLogger(__name__)
 
-REFRESH_SHARE = 0.1
+REFRESH_SHARE = 0.02
 """The most of the time that reading machines and chunks may take; a huge farm's are read less often."""
 
 LOST_AFTER_POLLS = 4
