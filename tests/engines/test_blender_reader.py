@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 
 from renderonline.engines.base import Ending, FrameSaved, Notice, Progress
-from renderonline.engines.blender_lines import Appended, Saved, Step, plain, read
+from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step, plain, read
 from renderonline.engines.blender_reader import MAX_NOTICES, BlenderReader, frame_of
 from renderonline.frames import FrameSet
-from renderonline.wire import Cause, Owes
+from renderonline.wire import Cause, Owes, Reason
 
 V29 = "Fra:7 Mem:8.01M (Peak 8.03M) | Time:00:00.36 | Remaining:00:00.20 | Mem:0.9M, Peak:0.9M | Scene, View Layer | "
 V34 = "Fra:7 Mem:9.90M (Peak 10.83M) | Time:00:00.00 | Mem:0.76M, Peak:0.76M | Scene, ViewLayer | "
@@ -31,6 +31,7 @@ V34 = "Fra:7 Mem:9.90M (Peak 10.83M) | Time:00:00.00 | Mem:0.76M, Peak:0.76M | S
         ("Saved: '/x/it's.png'", Saved(Path("/x/it's.png"))),
         ("Saved: /x/f_0001.png Time: 00:00.10 (Saving: 00:00.02)", Saved(Path("/x/f_0001.png"))),
         ("00:01.353  render           | Saved: '/x/0003.png'", Saved(Path("/x/0003.png"))),
+        ('skipping existing frame "/x/f 1.png"', Skipped(Path("/x/f 1.png"))),
         ("Append frame 12", Appended(12)),
         ("00:00.331  render           | Video append frame 1", Appended(1)),
         (" Time: 00:00.31 (Saving: 00:00.14)", None),
@@ -147,6 +148,16 @@ def test_the_engine_rows_pattern_counts_too(tmp_path: Path) -> None:
     assert "*.exr" in (verdict.message or "")
 
 
+NO_LIBRARY = "Warning: Unable to open '/l.blend': No"
+NO_CAMERA = "Error: Cannot render, no camera"
+NO_MEMORY = "Calloc returns null: len=1 in x, total 2"
+NO_SPACE = "/o/f.bmp: No space left on device"
+NOT_SAVED = "Error: Render error (Invalid argument) cannot save: '/o/f.bmp'"
+NO_GPU = "Error: Failed to create CUDA context (Not permitted)"
+SCRIPT = "Error: script failed, file: 'x.py', exiting."
+TRACEBACK = "Traceback (most recent call last):"
+
+
 @pytest.mark.parametrize(
     ("lines", "exit_code", "cause", "says"),
     [
@@ -169,6 +180,34 @@ def test_the_engine_rows_pattern_counts_too(tmp_path: Path) -> None:
             "/l.blend is missing",
         ),
         (["Info: LIB: Object: 'A{0}' missing from '/l'"], 1, Cause.ASSET_MISSING, "'A{0}' missing"),
+        ([NO_LIBRARY], 1, Cause.ASSET_MISSING, "Blender ended with exit code 1"),
+        ([NO_LIBRARY, SCRIPT], 70, Cause.ASSET_MISSING, "A Python script"),
+        (["Error: script failed"], 70, Cause.SCENE, "Its last lines"),
+        ([TRACEBACK, "KeyError: 'Sun'"], 1, Cause.SCENE, "KeyError: 'Sun'"),
+        (["Error: No render output node in scene"], 1, Cause.SCENE, "compositor has no output"),
+        (["Error: All render layers are disabled"], 1, Cause.SCENE, "switched off"),
+        (["Error: Image too small"], 1, Cause.SCENE, "render region"),
+        (
+            ["Error: The file was saved by a newer version, open it with Blender 5.0 or later"],
+            1,
+            Cause.SCENE,
+            "newer version of Blender than this machine has (5.0)",
+        ),
+        (
+            ["Error: The option --frobnicate is not known here."],
+            2,
+            Cause.SCENE,
+            "command line: The option --frobnicate is not known here.",
+        ),
+        (
+            ["Error: this Python cannot import bpy: No module named 'bpy'"],
+            1,
+            Cause.MACHINE,
+            "Install bpy there again",
+        ),
+        (["Error   : EXCEPTION_ACCESS_VIOLATION"], 11, Cause.MACHINE, "ACCESS_VIOLATION"),
+        (["Blender quit"], 0, Cause.SCENE, "nothing to render"),
+        ([], 0, Cause.MACHINE, "did not save frames 1"),
     ],
 )
 def test_blames(tmp_path: Path, lines: list[str], exit_code: int, cause: Cause, says: str) -> None:
@@ -178,6 +217,80 @@ def test_blames(tmp_path: Path, lines: list[str], exit_code: int, cause: Cause, 
     verdict = reader.judge(ended(tmp_path, exit_code))
     assert (verdict.is_success, verdict.cause) == (False, cause)
     assert says in (verdict.message or "")
+
+
+@pytest.mark.parametrize(
+    ("lines", "exit_code", "reason"),
+    [
+        ([], -9, Reason.OUT_OF_MEMORY),
+        ([], -11, Reason.CRASH),
+        ([], -15, None),
+        ([], 1, None),
+        ([NO_LIBRARY], -9, Reason.OUT_OF_MEMORY),
+        ([NO_LIBRARY] * 2 + [NO_MEMORY], -11, Reason.OUT_OF_MEMORY),
+        ([NO_CAMERA, NO_MEMORY], 1, Reason.OUT_OF_MEMORY),
+        ([NO_SPACE], -9, Reason.OUT_OF_MEMORY),
+        ([NO_SPACE], -11, Reason.DISK_FULL),
+        ([NO_SPACE, NOT_SAVED], 1, Reason.DISK_FULL),
+        ([NOT_SAVED], 1, None),
+        ([NO_GPU, NO_MEMORY], 1, Reason.OUT_OF_MEMORY),
+        ([NO_MEMORY, NO_GPU], 1, Reason.GPU),
+        ([NO_GPU, NO_MEMORY, NO_GPU], 1, Reason.GPU),
+        ([NO_MEMORY, TRACEBACK, SCRIPT], 70, Reason.OUT_OF_MEMORY),
+        (["no compatible GPUs found for Cycles"], -9, Reason.OUT_OF_MEMORY),
+        ([NO_MEMORY, "Error   : EXCEPTION_ACCESS_VIOLATION"], 11, Reason.OUT_OF_MEMORY),
+        ([NO_GPU, "SAVED"], -11, Reason.CRASH),
+        ([NO_GPU, "SAVED", NO_MEMORY], -11, Reason.OUT_OF_MEMORY),
+        ([NO_GPU, "SAVED"], 1, Reason.GPU),
+    ],
+)
+def test_what_was_nearest_to_the_end_counts(
+    tmp_path: Path, lines: list[str], exit_code: int, reason: Reason | None
+) -> None:
+    """A frame that was saved whole (SAVED) since then shows that the trouble was survived."""
+    reader = BlenderReader(Owes(frames="1-2"))
+    for line in lines:
+        reader.feed(saved(tmp_path, 1) if line == "SAVED" else line)
+    verdict = reader.judge(ended(tmp_path, exit_code))
+    assert (verdict.cause, verdict.reason) == (Cause.MACHINE, reason), verdict.message
+
+
+def test_a_crash_tells_what_was_missing_before(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1"))
+    reader.feed(NO_LIBRARY)
+    message = reader.judge(ended(tmp_path, -11)).message or ""
+    assert "crashed (SIGSEGV)" in message
+    assert "Before that: The linked file /l.blend is missing" in message
+
+
+def test_thousands_of_missing_files_do_not_hide_what_came_then(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1"))
+    for number in range(1000):
+        reader.feed(f"Warning: Unable to open '/l{number}.blend': No")
+    reader.feed(NO_MEMORY)
+    for number in range(1000):
+        reader.feed(f"Warning: Unable to open '/m{number}.blend': No")
+    assert reader.judge(ended(tmp_path, 1)).reason is Reason.OUT_OF_MEMORY
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "WARN (bke.data_transfer): ./source/blender/blenkernel/intern/vfont.c:292 vfont_get_data: "
+        "Font file doesn't exist: //myfont.ttf",
+        "WARN (bke.vfont): source/blender/blenkernel/intern/vfont.cc:225 BKE_vfont_data_ensure: "
+        "Font file doesn't exist: //myfont.ttf",
+        "anim file doesn't exist: //myfont.ttf",
+        "USD Import: unable to open stage to read //myfont.ttf",
+    ],
+)
+def test_a_missing_asset_is_noticed_and_no_failure(tmp_path: Path, line: str) -> None:
+    reader = BlenderReader(Owes(frames="1"))
+    (notice,) = reader.feed(line)
+    assert isinstance(notice, Notice)
+    assert "//myfont.ttf" in notice.text
+    reader.feed(saved(tmp_path, 1))
+    assert reader.judge(ended(tmp_path)).is_success
 
 
 def test_notices_are_said_once_and_bounded() -> None:

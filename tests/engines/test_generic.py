@@ -10,9 +10,9 @@ import pytest
 from renderonline import engines
 from renderonline.engines.base import Ending, Progress
 from renderonline.engines.generic import GenericReader, fraction_of
-from renderonline.wire import Cause, Owes
+from renderonline.wire import Cause, Owes, Reason
 
-from .conftest import Renderer, Run
+from .conftest import Renderer, Run, fill
 
 PYTHON = Renderer(engines.by_name("generic"), sys.executable)
 
@@ -62,6 +62,51 @@ def test_judges(owes: Owes, exit_code: int, files: list[str], says: str | None) 
     assert verdict.is_success == (says is None)
     assert (says or "") in (verdict.message or "")
     assert verdict.cause == (None if says is None else Cause.MACHINE)
+
+
+@pytest.mark.parametrize(
+    ("lines", "exit_code", "reason", "says"),
+    [
+        ([], -9, Reason.OUT_OF_MEMORY, "The renderer was killed by the system (SIGKILL)"),
+        ([], -11, Reason.CRASH, "The renderer crashed (SIGSEGV)"),
+        ([], 0xC0000017, Reason.OUT_OF_MEMORY, "ran out of memory"),
+        ([], 3, None, "exit code 3"),
+        (["Parse Error: Out of memory."], 1, Reason.OUT_OF_MEMORY, "The machine ran out"),
+        (["std::bad_alloc"], -6, Reason.OUT_OF_MEMORY, "The machine ran out"),
+        (["write: No space left on device"], 1, Reason.DISK_FULL, "disk of the machine"),
+        (["write: No space left on device"], 0, Reason.DISK_FULL, "disk of the machine"),
+        (["write: No space left on device"], -9, Reason.OUT_OF_MEMORY, "SIGKILL"),
+        (["CUDA error 700: illegal address"], 1, Reason.GPU, "illegal address"),
+        (["Out of memory.", "write: No space left on device"], 1, Reason.DISK_FULL, "disk"),
+        (["45 %: out of memory"], 1, Reason.OUT_OF_MEMORY, "The machine ran out"),
+    ],
+)
+def test_of_what_the_machine_failed(
+    lines: list[str], exit_code: int, reason: Reason | None, says: str
+) -> None:
+    reader = GenericReader(Owes())
+    for line in lines:
+        reader.feed(line)
+    verdict = reader.judge(Ending(exit_code))
+    assert (verdict.cause, verdict.reason) == (Cause.MACHINE, reason)
+    assert says in (verdict.message or "")
+
+
+def test_what_a_success_complained_of_does_not_count() -> None:
+    reader = GenericReader(Owes())
+    reader.feed("GPU: out of memory, rendering on the CPU")
+    assert reader.judge(Ending(0, [Path("a.png")])).is_success
+
+
+def test_a_real_child_that_fails_in_silence_on_a_full_disk(
+    run: Run, small_disk: Path, output_dir: Path
+) -> None:
+    fill(small_disk, spare_bytes=0)
+    attempt = run(PYTHON, ["-c", "raise SystemExit(1)"])
+    assert attempt.verdict.reason is None  # another disk
+    reader = GenericReader(Owes())
+    verdict = reader.judge(Ending(attempt.exit_code, output_dir=small_disk))
+    assert verdict.reason is Reason.DISK_FULL
 
 
 def test_a_real_child_that_fails_is_quoted(run: Run) -> None:
