@@ -11,6 +11,8 @@ HOLD_S = 0.15
 is known to the api already, by the answer to that start."""
 
 PROGRESS_EVERY_S = 0.5
+"""Between two reports of progress, unless the api asks for more: on a farm of hundreds it does."""
+
 SIGN_OF_LIFE_S = 5.0
 """A running attempt of which nothing was told for so long is reported without events."""
 
@@ -29,6 +31,7 @@ class Outbox:
     since: float | None = None  # the first of `events` waits
     is_running: bool = False  # begun, and not ended
     has_end: bool = False
+    every_s: float = PROGRESS_EVERY_S
 
     def progress(self, event: NodeEvent) -> None:
         """Take the progress, in the place of what waits of it."""
@@ -55,7 +58,7 @@ class Outbox:
         if self.since is not None:
             return self.since + HOLD_S
         if self.latest is not None:
-            return sent_at + PROGRESS_EVERY_S
+            return sent_at + self.every_s
         return sent_at + SIGN_OF_LIFE_S if self.is_running else None
 
     def take(self) -> list[NodeEvent]:

@@ -15,7 +15,7 @@ from typing import Protocol
 from renderonline.lifecycle import Clock
 from renderonline.node.api_client import ApiClient, NotTold
 from renderonline.node.orders import ReportTo
-from renderonline.node.outbox import Outbox
+from renderonline.node.outbox import PROGRESS_EVERY_S, Outbox
 from renderonline.wire import (
     EventType,
     HpcStart,
@@ -27,6 +27,9 @@ from renderonline.wire import (
 )
 
 log = logging.getLogger(__name__)
+
+LONGEST_S = 60.0
+"""An api cannot ask for rarer reports of progress."""
 
 RETRY_FIRST_S = 0.5
 RETRY_LONGEST_S = 10.0
@@ -171,6 +174,8 @@ class HttpReporter:
             if not answer.accepted:
                 self._listener.given_away(answer.message)
                 return
+            if answer.every_seconds is not None:
+                self._outbox.every_s = min(max(answer.every_seconds, PROGRESS_EVERY_S), LONGEST_S)
             if answer.next is not None:  # first: a renderer may be waiting for it
                 self._listener.handed_over(answer.next)
             if events and events[-1].type is EventType.ENDED:

@@ -163,6 +163,7 @@ class ReportAnswer(Message):
     accepted: bool  # False: the attempt is not current any more; stop it
     message: str = ""
     next: HpcStart | None = None  # the machine's next chunk, handed over with the answer
+    every_seconds: float | None = None  # of this attempt's progress no report sooner than that
 
 
 class NodeHello(Message):

@@ -83,3 +83,9 @@ def test_it_bounds_the_warnings() -> None:
         outbox.add(WARNING, NOW)
     outbox.add(ENDED, NOW)
     assert len(outbox.take()) == MAX_WARNINGS + 1
+
+
+def test_api_can_ask_for_rarer_progress() -> None:
+    outbox = Outbox(every_s=7.0)
+    outbox.progress(NodeEvent(type=EventType.PROGRESS, progress=0.5))
+    assert outbox.due_at(100.0) == 107.0

@@ -53,7 +53,8 @@ def _events(ctx: Context, dispatcher: Dispatcher, attempt_id: int) -> Any:
             ctx.fleet.look_again(chunk.machine_id, ctx.clock.monotonic())
         elif report.events:
             following = dispatcher.next_for(chunk.machine_id)
-    return serving.reply(wire.ReportAnswer(accepted=True, next=following))
+    every_s = ctx.fleet.report_every_s()
+    return serving.reply(wire.ReportAnswer(accepted=True, next=following, every_seconds=every_s))
 
 
 def _gives_back(events: Sequence[wire.NodeEvent]) -> bool:

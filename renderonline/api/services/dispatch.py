@@ -59,8 +59,9 @@ class Dispatcher:
         self._refusals: dict[tuple[int, int], int] = {}
         self._turn = threading.Lock()  # one plan at a time
         self._answered: Counter[int] = Counter()  # machines that are being answered just now
+        self._left_out: set[int] = set()  # of these, those that a step has passed by
         self._claiming: set[int] = set()  # machines for which a claim is being written
-        self._count = threading.Lock()  # of these two
+        self._count = threading.Lock()  # of these three
 
     def step(self) -> int:
         """Start what can be started now; how many starts were sent off."""
@@ -68,7 +69,9 @@ class Dispatcher:
             self._board.sync()
             seats = self._ctx.fleet.idle()
             with self._count:
-                seats = [seat for seat in seats if not self._answered[seat.machine_id]]
+                left_out = {s.machine_id for s in seats if self._answered[s.machine_id]}
+                self._left_out |= left_out
+            seats = [seat for seat in seats if seat.machine_id not in left_out]
             decisions = self._decide(seats)
         claims = [claim for item in decisions if (claim := self._claim(item)) is not None]
         for claim in claims:
@@ -86,7 +89,10 @@ class Dispatcher:
         finally:
             with self._count:
                 self._answered[machine_id] -= 1
-            self._ctx.wake()
+                was_left_out = machine_id in self._left_out
+                self._left_out.discard(machine_id)
+            if was_left_out:
+                self._ctx.wake()
 
     def next_for(self, machine_id: int) -> wire.HpcStart | None:
         """What the machine should do next, claimed for it, if there is something. Any thread."""

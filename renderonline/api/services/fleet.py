@@ -18,6 +18,13 @@ from renderonline.wire import HpcStatus, Vitals
 FIRST_RETRY_S = 1.0
 """First pause before an unreachable machine is asked again; doubled up to the poll's interval."""
 
+PROGRESS_PER_S = 40.0
+"""Reports of progress that the api wants to get a second: each costs it about 2 ms, so they take
+less than a tenth of a core."""
+
+LEAST_S, MOST_S = 0.5, 30.0
+"""Between two reports of progress of one machine, on a small farm and on the largest."""
+
 WORKING_POLL_S = 1.0
 """Longest pause before a machine is asked again that renders and does not report by itself: the
 original's, and ours while it cannot know whom to trust at the other end of TLS."""
@@ -165,6 +172,11 @@ class Fleet:
             view.next_visit = now + min(self._poll_s, FIRST_RETRY_S * 2**view.failures)
             view.failures = min(view.failures + 1, 10)
             return now - view.unreachable_since
+
+    def report_every_s(self) -> float:
+        """How often each machine is to report its progress, so that all together are bearable."""
+        with self._lock:
+            return min(max(LEAST_S, len(self._views) / PROGRESS_PER_S), MOST_S)
 
     def look_again(self, machine_id: int, now: float) -> None:
         """Something happened to the machine that only it can tell: ask it at once."""
