@@ -15,6 +15,7 @@ from renderonline.api.domain.model import Chunk, MachineState
 from renderonline.api.services import states
 from renderonline.api.services.watch import LOST_AFTER_POLLS
 from renderonline.config import ApiSettings
+from renderonline.frames import FrameSet
 from renderonline.wire import Cause, EventType, NodeEvent
 
 from .control import Control, started
@@ -162,3 +163,51 @@ def test_what_a_lost_attempt_reports_late_changes_nothing(
     assert control.job(task_id).task == before
     assert [c.machine_id == number for c in control.chunks(task_id)] == [True, False]
     assert control.chunks(task_id)[1].frames == "3-7"
+
+
+# --------------------------------------------------------------------------- the last frames
+
+
+def helped(control: Control, machines: list[SizedNode]) -> tuple[int, Chunk, Chunk]:
+    """A task of ten frames that one machine has, the last five of which another has rendered.
+
+    The task, the first attempt, and the second.
+    """
+    for node in machines[:2]:
+        control.add_machine(node)
+    task_id = split_task(control, control.add_engine("any"), "1-10", 10)
+    control.turn()
+    control.turn()
+    first, copy = control.chunks(task_id)
+    assert (first.frames, copy.frames, copy.copy_of) == ("1-10", "6-10", first.attempt_id)
+    machines[1].finish()
+    ended = {"is_success": True, "exit_code": 0, "frames": "6-10"}
+    assert report(control, copy, 1, type=EventType.ENDED, **ended)
+    assert str(control.job(task_id).task.done) == "6-10"
+    return task_id, first, copy
+
+
+def test_frames_that_a_helper_has_rendered_are_not_rendered_again(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    """Also when the helper is long through: who comes to them next is stopped."""
+    task_id, first, _ = helped(control, machines)
+    assert report(control, first, 1, type=EventType.PROGRESS, frames="1-4")
+    assert control.attempts(task_id)[0] == "running"
+    assert report(control, first, 2, type=EventType.PROGRESS, frames="1-5")
+    assert control.state(task_id) == "succeeded"
+    assert control.attempts(task_id)[0] == "interrupted"
+    assert [stop["attemptid"] for stop in machines[0].stops] == [first.attempt_id]
+
+
+def test_a_helper_does_not_help_with_the_same_frames_again(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    task_id, _, _ = helped(control, machines)
+    for _ in range(3):
+        control.turn(after_s=60)
+    helping = [chunk for chunk in control.chunks(task_id)[2:] if chunk.copy_of is not None]
+    assert helping, "the first machine is still at its first frame"
+    assert not [
+        chunk.frames for chunk in helping if (chunk.frame_set & FrameSet.parse("6-10")).runs
+    ]

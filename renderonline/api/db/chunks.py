@@ -110,6 +110,14 @@ def related(chunk: model.Chunk) -> list[model.Chunk]:
     return [rows.chunk(row) for row in found]
 
 
+def saved_by_copies(attempt_id: int) -> FrameSet:
+    """What the attempt's copies have rendered, those at work and those that are over."""
+    whole = FrameSet()
+    for done in statements.values(tables.Chunk, "done", "WHERE `copy_of` = ?", attempt_id):
+        whole |= FrameSet.parse(done) if done else FrameSet()
+    return whole
+
+
 def has_active(task_id: int, but: Collection[int]) -> bool:
     """Whether a chunk of the task is active that is none of these."""
     excluded = ", ".join(str(int(number)) for number in sorted(but))

@@ -16,7 +16,7 @@ from renderonline.api.domain import estimate, model, workload
 from renderonline.api.domain.pace import outlook
 from renderonline.api.domain.planner import UNDECIDED, Queue
 from renderonline.api.domain.transitions import ACTIVE_CHUNK, QUEUED_TASK
-from renderonline.api.domain.workload import Assignment
+from renderonline.api.domain.workload import NO_FRAMES, Assignment
 from renderonline.api.services.fleet import Fleet
 from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
@@ -52,8 +52,9 @@ class Board:
         self._lock = threading.Lock()
         self._compare_at = 0.0
         self._used: dict[int, tuple[float, float]] | None = None  # user → seconds, as of when
-        # attempt → how many frames it owed when it was read last, and since when
-        self._owed: dict[int, tuple[int, datetime | None]] = {}
+        # attempt → how many frames it had saved when it was read last, and since when
+        self._saved: dict[int, tuple[int, datetime | None]] = {}
+        self._helped: dict[int, FrameSet] = {}  # attempt → what others have rendered of it
         # attempt → its task, and as it was read last
         self._courses: dict[int, tuple[int, ChunkState, str]] = {}
         self._copies: dict[int, int] = {}  # attempt → the attempt that it copies
@@ -194,6 +195,8 @@ class Board:
         self._forget_attempts(task_id, {chunk.attempt_id for chunk in active})
         known = chunks.records(task_id)
         self._copies |= {c.attempt_id: c.copy_of for c in active if c.copy_of is not None}
+        for chunk in active:
+            self._helped[chunk.attempt_id] = (chunk.frame_set & job.task.done) - chunk.done
         waiting = self._waiting(
             job,
             tuple(self._active(chunk) for chunk in active),
@@ -227,6 +230,7 @@ class Board:
             else:
                 active.pop(attempt_id, None)
                 self._forget_attempt(attempt_id)
+                self._note_help(chunk, active)
         self._mark_copied(active)
         if is_only_further:
             undecided = [c for c in before.active if c.attempt_id == UNDECIDED]
@@ -305,6 +309,14 @@ class Board:
         record = replace(task.records[machine_id], is_warm=False)
         self.queue.put(replace(task, records={**task.records, machine_id: record}))
 
+    def _note_help(self, copy: model.Chunk, active: dict[int, workload.ActiveChunk]) -> None:
+        """What a copy that is over has rendered, the chunk that it helped owes no more."""
+        helped = active.get(copy.copy_of or 0)
+        if helped is not None and copy.done.runs:
+            known = self._helped.get(helped.attempt_id, NO_FRAMES)
+            self._helped[helped.attempt_id] = known | copy.done
+            active[helped.attempt_id] = replace(helped, frames=helped.frames - copy.done)
+
     def _mark_copied(self, active: dict[int, workload.ActiveChunk]) -> None:
         copied = {of for attempt, of in self._copies.items() if attempt in active}
         for attempt_id, chunk in active.items():
@@ -319,7 +331,7 @@ class Board:
                 self._forget_attempt(chunk.attempt_id)
 
     def _forget_attempt(self, attempt_id: int) -> None:
-        for remembered in (self._owed, self._courses, self._copies):
+        for remembered in (self._saved, self._helped, self._courses, self._copies):
             remembered.pop(attempt_id, None)
 
     def _forget(self, task_id: int) -> None:
@@ -339,12 +351,12 @@ class Board:
         return bool(waits_for)
 
     def _active(self, chunk: model.Chunk) -> workload.ActiveChunk:
-        owed = chunk.frame_set - chunk.done
+        owed = chunk.frame_set - chunk.done - self._helped.get(chunk.attempt_id, NO_FRAMES)
         self._courses[chunk.attempt_id] = (chunk.task_id, chunk.state, str(chunk.done))
-        before = self._owed.get(chunk.attempt_id)
-        if before is None or before[0] != len(owed):
+        before = self._saved.get(chunk.attempt_id)
+        if before is None or before[0] != len(chunk.done):
             since = chunk.started_at if before is None else self._clock.now()
-            self._owed[chunk.attempt_id] = before = (len(owed), since)
+            self._saved[chunk.attempt_id] = before = (len(chunk.done), since)
         return workload.ActiveChunk(
             attempt_id=chunk.attempt_id,
             machine_id=chunk.machine_id,

@@ -256,7 +256,8 @@ def _is_to_be_copied(assignment: Assignment) -> bool:
     if copied is None or copied.state not in ACTIVE_CHUNK or chunks.related(copied):
         return False
     wanted = assignment.frames or FrameSet()
-    return bool(wanted.runs) and not (wanted - (copied.frame_set - copied.done)).runs
+    done = copied.done | chunks.saved_by_copies(copied.attempt_id)
+    return bool(wanted.runs) and not (wanted - (copied.frame_set - done)).runs
 
 
 def _taken(task: Task, assignment: Assignment, start_time: datetime) -> dict[str, Any]:
@@ -329,12 +330,11 @@ def _course(before: Chunk, chunk: Chunk) -> dict[str, Any]:
 
 
 def _stop_overtaken(ctx: Context, tx: Transaction, chunk: Chunk) -> None:
-    """End a chunk that has come to the frames which its copy has rendered, and would do them again."""
+    """End a chunk that has come to frames which a copy has rendered, and would do them again."""
     owed = chunk.frame_set - chunk.done
     if not owed.runs:
         return
-    copies = [c for c in chunks.related(chunk) if c.copy_of == chunk.attempt_id]
-    if any(owed.first in copy.done for copy in copies):
+    if owed.first in chunks.saved_by_copies(chunk.attempt_id):
         outcome = Outcome(False, cause=Cause.INTERRUPTED, message=ELSEWHERE)
         _end(ctx, tx, chunk, ChunkEvent.INTERRUPT, outcome)
         tx.after_commit(lambda: ctx.background(ctx.stop_render, chunk, ELSEWHERE))
