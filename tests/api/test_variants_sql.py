@@ -12,14 +12,11 @@ from support.original_node import OriginalNode
 from renderonline import wire
 from renderonline.api.db import chunks, tasks
 from renderonline.api.domain.model import Outcome, Task
-from renderonline.api.domain.planner import Assignment
 from renderonline.api.domain.transitions import ChunkEvent
 from renderonline.api.services import control as service
-from renderonline.api.services import states
+from renderonline.api.services import states, variants
 from renderonline.api.services import tasks as looking
 from renderonline.api.services.enqueue import Upload, enqueue
-from renderonline.api.services.states import Claim
-from renderonline.wire import Cause
 
 from .control import Control, started
 
@@ -34,8 +31,8 @@ def submit(control: Control, *names: str, **fields: Any) -> tuple[int, list[int]
     """A submission with these variants; its task, and theirs."""
     file = control.ctx.folders.incoming_file()
     file.write_bytes(b"a project")
-    variants = [wire.Variant(name=name) for name in names]
-    request = wire.EnqueueRequest(engine_id="0", variants=variants, **fields)
+    named = [wire.Variant(name=name) for name in names]
+    request = wire.EnqueueRequest(engine_id="0", variants=named, **fields)
     upload = Upload(file, "scene.any", 9, 1, wire.encode(request))
     task_id = enqueue(control.ctx, control.user(), upload)
     with control.database.reading():
@@ -182,46 +179,29 @@ def test_pausing_and_resuming_the_whole(farm: Control) -> None:
     assert states_of(farm, parts) == ["queued", "queued"]
 
 
-def claimed(control: Control, task_id: int, machine_id: int) -> Claim:
-    claim = states.claim(control.ctx, Assignment(task_id, machine_id, None))
-    assert claim is not None
-    return claim
+def test_of_two_variants_that_change_at_the_same_moment_neither_is_overlooked(
+    farm: Control, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that rolls up first is held before its commit: the other cannot see it yet."""
+    task_id, parts = submit(farm, "first", "second")
+    first, second = (
+        threading.Thread(target=service.pause, args=(farm.ctx, farm.user(), part, False))
+        for part in parts
+    )
+    roll_up = variants.roll_up
 
+    def held(*args: Any) -> None:
+        roll_up(*args)
+        if threading.current_thread() is first:
+            second.start()
+            second.join(1)  # in vain: it waits for this one's commit
 
-def test_variants_that_end_at_the_same_moment_leave_the_whole_over(farm: Control) -> None:
-    """Each looks at the others behind the whole's lock, so that the last one sees that it is."""
-    nodes = [OriginalNode(["any"]) for _ in range(6)]
-    for node in nodes:
-        node.up()
-    machine_ids = [farm.add_machine(node) for node in nodes]
-    try:
-        for outcome, expected in ((True, "succeeded"), (False, "failed")):
-            task_id, parts = submit(farm, *"abcdef")
-            held = [claimed(farm, p, m) for p, m in zip(parts, machine_ids, strict=True)]
-            gate = threading.Barrier(len(held))
-
-            def end(claim: Claim, is_success: bool = outcome, gate: Any = gate) -> None:
-                gate.wait()
-                event = ChunkEvent.SUCCEED if is_success else ChunkEvent.FAIL
-                told = Outcome(is_success, cause=None if is_success else Cause.SCENE, message="No.")
-                states.end(farm.ctx, claim.chunk.attempt_id, event, told)
-
-            threads = [threading.Thread(target=end, args=(claim,)) for claim in held]
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            told = [farm.job(part).task.state.value for part in parts]
-            assert farm.state(task_id) == _expected(told), told
-            if outcome:
-                assert whole(farm, task_id) == (expected, False, True, False)
-    finally:
-        for node in nodes:
-            node.down()
-
-
-def _expected(parts: Sequence[str]) -> str:
-    return next(s for s in ("running", "queued", "failed", "succeeded") if s in parts)
+    monkeypatch.setattr(variants, "roll_up", held)
+    first.start()
+    first.join()
+    second.join()
+    assert states_of(farm, parts) == ["paused", "paused"]
+    assert whole(farm, task_id) == ("paused", False, False, True)
 
 
 def test_two_that_delete_the_last_two_variants_leave_nothing(farm: Control) -> None:
