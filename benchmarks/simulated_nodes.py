@@ -1,8 +1,7 @@
 """Machines that only pretend to render, for scale.py: they take /hpc's messages and report as ours do.
 
 Owns what a node does in time: starting up, saving frames at its pace, staying warm, keeping one chunk
-ahead, reporting (at once what begins and ends, else at most twice a second and at least every five),
-failing, being lost. What time is and how messages travel, a `World` says: virtual in
+ahead, failing, being lost. When it reports, the node's own outbox says. What time is and how messages travel, a `World` says: virtual in
 simulated_api.py, real in real_time.py. Everything happens on the world's one thread.
 """
 
@@ -18,11 +17,14 @@ import msgspec
 
 from renderonline import wire
 from renderonline.frames import FrameSet
+from renderonline.node.outbox import Outbox
 from renderonline.wire import Cause, EventType, HpcAnswer, HpcStart, HpcStatus, HpcTask, NodeEvent
 
 ENGINE = "simulated"
-REPORT_S, SIGN_OF_LIFE_S = 0.5, 5.0
-"""As the node's outbox: the shortest and the longest pause between two reports of a render."""
+LOOK_S = 0.25
+"""How often quick frames are counted."""
+RETRY_S = 0.5
+"""As the node's reporter: until a report that had no answer is sent again."""
 AWAY_S = 90.0
 """How long a lost machine is away; longer than the minute after which the api gives it up."""
 
@@ -95,10 +97,13 @@ class Work:
     fails_after: int | None = None  # frames
     startup_s: float = 0.0
     began_s: float = 0.0
-    told_s: float = 0.0  # when the last report went out
     saved: int = 0
-    sequence: int = 0
     is_over: bool = False
+    outbox: Outbox = field(default_factory=Outbox)
+    sequence: int = 0
+    sent_s: float = 0.0  # when the last report went out
+    send_at: float = math.inf  # when it will be looked whether one is due
+    is_sending: bool = False
 
     @property
     def attempt_id(self) -> int:
@@ -206,13 +211,11 @@ class Node:
         self._later(self._until_next(work), work, self._go_on)
 
     def _later(self, delay_s: float, work: Work, event: Callable[[Work], None]) -> None:
-        boot = self._boot
-
         def happen() -> None:
-            if boot == self._boot and not work.is_over:
+            if not work.is_over:
                 event(work)
 
-        self._world.at(delay_s, happen)
+        self._world.at(delay_s, self._if_up(happen))
 
     def _rendered_s(self, work: Work) -> float:
         return max(0.0, self._world.now_s() - work.began_s - work.startup_s)
@@ -221,12 +224,11 @@ class Node:
         return len(work.frames) if work.fails_after is None else work.fails_after
 
     def _until_next(self, work: Work) -> float:
-        """Seconds until something is to be told: a frame saved, not too soon; a sign of life; the end."""
+        """Seconds until a frame is saved, of quick ones several; or until the end."""
         now, rendering_s = self._world.now_s(), work.began_s + work.startup_s
         frame_at = rendering_s + (work.saved + 1) * work.frame_s
         end_at = rendering_s + max(self._last(work), 1) * work.frame_s
-        tell_at = max(frame_at, work.told_s + REPORT_S)
-        return max(0.0, min(tell_at, work.told_s + SIGN_OF_LIFE_S, end_at) - now)
+        return max(0.0, min(max(frame_at, now + LOOK_S), end_at) - now)
 
     def _go_on(self, work: Work) -> None:
         # A hair more, for what floating point has lost of the last frame.
@@ -239,16 +241,14 @@ class Node:
             self._tally.failed += failed
             self._end(work, not failed, Cause.MACHINE if failed else None)
             return
-        if new:
-            progress = NodeEvent(
-                type=EventType.PROGRESS,
-                progress=work.saved / len(work.frames),
-                frames_done=work.saved,
-                frames=work.done,
-            )
-            self._tell(work, progress)
-        else:
-            self._tell(work)
+        progress = NodeEvent(
+            type=EventType.PROGRESS,
+            progress=work.saved / len(work.frames),
+            frames_done=work.saved,
+            frames=work.done,
+        )
+        work.outbox.progress(progress)
+        self._send(work)
         self._later(self._until_next(work), work, self._go_on)
 
     def _end(self, work: Work, is_success: bool, cause: Cause | None) -> None:
@@ -288,20 +288,58 @@ class Node:
 
     # ----------------------------------------------------------------- reporting
 
-    def _tell(self, work: Work, *events: NodeEvent) -> None:
-        work.sequence += 1
-        work.told_s = self._world.now_s()
-        self._tally.reports += 1
+    def _tell(self, work: Work, event: NodeEvent) -> None:
+        work.outbox.add(event, self._world.now_s())
+        self._send(work)
+
+    def _send(self, work: Work) -> None:
+        """Send what is due, or look again when something will be."""
+        due_s = work.outbox.due_at(work.sent_s)
+        if work.is_sending or due_s is None:
+            return
+        wait_s = due_s - self._world.now_s()
+        if wait_s <= 0:
+            work.sequence += 1
+            work.sent_s, work.is_sending = self._world.now_s(), True
+            self._tally.reports += 1
+            events = work.outbox.take()
+            self._deliver(work, wire.NodeReport(work.sequence, events, self._vitals()))
+        elif due_s < work.send_at:
+            work.send_at = due_s
+            self._world.at(wait_s, self._if_up(lambda: self._look_again(work)))
+
+    def _look_again(self, work: Work) -> None:
+        work.send_at = math.inf
+        self._send(work)
+
+    def _deliver(self, work: Work, report: wire.NodeReport) -> None:
         boot = self._boot
-        report = wire.NodeReport(work.sequence, list(events), self._vitals())
 
         def answered(answer: wire.ReportAnswer | None) -> None:
-            if boot == self._boot and answer is not None:
-                self._heard(work, answer)
+            if boot != self._boot:
+                return
+            if answer is None:
+                self._world.at(RETRY_S, self._if_up(lambda: self._deliver(work, report)))
+                return
+            work.is_sending = False
+            self._heard(work, answer)
+            self._send(work)
 
         self._world.report(self, work.start, report, answered)
 
+    def _if_up(self, event: Callable[[], None]) -> Callable[[], None]:
+        """The event, unless the machine is lost before."""
+        boot = self._boot
+
+        def happen() -> None:
+            if boot == self._boot:
+                event()
+
+        return happen
+
     def _heard(self, work: Work, answer: wire.ReportAnswer) -> None:
+        if answer.every_seconds is not None:
+            work.outbox.every_s = answer.every_seconds
         if not answer.accepted and not work.is_over:
             self._end(work, False, Cause.INTERRUPTED)
         if answer.next is not None:
