@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from support.drawing import DrawFarm, Plan, draw_farm
 from support.mariadb import Database
+from support.waiting import wait_until
 
 pytestmark = pytest.mark.slow
 
@@ -30,8 +31,13 @@ def test_two_apis_on_one_mariadb_render_no_frame_twice(
 def test_one_of_two_apis_dies(tmp_path: Path, connection_string: str) -> None:
     """The other one goes on with what it has begun, and renders nothing of it again."""
     with draw_farm(tmp_path, "a", "b", apis=2, connection_string=connection_string) as farm:
-        drawing = farm.submit("1-20", Plan(held=(3, 8, 13, 18)), ChunkFrames=5)
-        drawing.wait_for_begun(3, 8)
+        held = (3, 8, 13, 18)
+        drawing = farm.submit("1-20", Plan(held=held), ChunkFrames=5)
+
+        def at_held() -> set[str]:
+            return {note.who for note in drawing.notes("begun") if note.number in held}
+
+        wait_until(lambda: at_held() == {"a", "b"}, "both have come to a frame that waits")
         drawing.wait_for_done(4)
         farm.houses[1].service.kill()
         drawing.let_go()

@@ -35,11 +35,11 @@ def test_a_killed_nodes_saved_frames_are_not_rendered_again(
         drawing.wait_for_done(4)
         farm.nodes[first.who].kill()
         wait_until(lambda: not is_alive(first.pid), "its renderer has ended with it")
+        wait_until(lambda: "lost" in states(drawing), "it counts as lost")
         drawing.let_go()
         drawing.assert_rendered_once()
-        # Lost; or interrupted, where the other one helped with the last frames before that.
-        ended = [chunk for chunk in drawing.chunks if chunk["State"] in ("lost", "interrupted")]
-        assert [(chunk["Frames"], chunk["FramesDone"]) for chunk in ended] == [("1-10", 2)]
+        (lost,) = [chunk for chunk in drawing.chunks if chunk["State"] == "lost"]
+        assert (lost["Frames"], lost["FramesDone"]) == ("1-10", 2)
         rest = {note.who for note in drawing.notes("saved") if note.number in range(3, 11)}
         assert rest == {second.who}
         farm.house.assert_quiet()
