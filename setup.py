@@ -29,6 +29,7 @@ CORE = [
     "Pillow>=11,<14",
     "rich>=13.9,<16",
     "zipstream-ng>=1.8,<2",
+    "zstandard>=0.22,<1",
 ]
 TESTS = [
     "pytest>=8,<10",

@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "config": ("paths",),
     "serving": ("wire", "config"),
     "frames": (),
+    "blendfile": (),
     "engines": ("wire", "frames", "paths"),
     "client": (*GROUND, "frames"),
     "node": (*GROUND, "serving", "engines", "client", "frames"),
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "api.db": ("api.domain", "wire", "config", "paths", "frames"),
     "api.storage": ("api.domain", "wire", "paths"),
     "api.hpc_client": ("api.domain", "wire", "security"),
-    "api.services": (*GROUND, *API_INSIDE, "engines", "frames"),
+    "api.services": (*GROUND, *API_INSIDE, "engines", "frames", "blendfile"),
     "api.http": (*GROUND, "serving", "api.services", "api.domain", "api.storage", "frames"),
     "api.loops": ("api.services", "lifecycle"),
     "api.app": (*GROUND, "api", "serving", "engines"),
@@ -61,6 +62,7 @@ ONLY_IN = {
     "cheroot": ("serving",),
     "rich": ("commands",),
     "bpy": ("engines",),
+    "zstandard": ("blendfile",),
 }
 """Libraries that one place of ours hides from the rest."""
 

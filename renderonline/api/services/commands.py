@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from renderonline import engines, wire
 from renderonline.api.domain.arguments import BadArgument, check_value
 from renderonline.api.domain.model import OUTPUT_FOLDER, ArgType, Engine, Job
 from renderonline.engines.base import Adapter, CommandError
+from renderonline.engines.blender_scene import with_movie
 from renderonline.engines.commandline import join
 from renderonline.engines.template import TemplateError, expand, is_splittable, placeholders
 from renderonline.frames import FrameError, FrameSet
@@ -22,6 +23,12 @@ MAX_COMMAND_BYTES = 60_000
 """Longest command line; `renders.arguments` is a MySQL TEXT, 65,535 bytes."""
 
 START, END = "start_frame", "end_frame"
+
+BLENDERS = ("blender", "bpy")
+"""The adapters whose projects are .blend files."""
+
+MovieOf = Callable[[str | None], str | None]
+"""Of a scene's name (None: the project's own): its movie format; None if it makes images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,15 +107,16 @@ def build(
     project: Path,
     wanted: FrameSet | None = None,
     output_dir: Path | None = None,
+    movie_of: MovieOf | None = None,
 ) -> Command:
     """Expand and complete the engine's command line for a project file at its final path.
 
-    `wanted`: the frames that were asked for one by one. Raises BadArgument with a sentence for the
-    submitter.
+    `wanted`: the frames that were asked for one by one. `movie_of`: asks the project. Raises
+    BadArgument with a sentence for the submitter.
     """
     values = _defaults(engine, values, argtypes) | values
     output_dir = output_dir or project.parent / OUTPUT_FOLDER
-    argv, owes = _complete(engine, engine.render_argument, values, project, output_dir)
+    argv, owes = _complete(engine, engine.render_argument, values, project, output_dir, movie_of)
     arguments = join(argv)
     if len(arguments.encode()) > MAX_COMMAND_BYTES:
         raise BadArgument("The command line gets too long; shorten the values or the file's name.")
@@ -134,7 +142,12 @@ def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
 
 
 def _complete(
-    engine: Engine, template: str, values: dict[str, str], project: Path, output_dir: Path
+    engine: Engine,
+    template: str,
+    values: dict[str, str],
+    project: Path,
+    output_dir: Path,
+    movie_of: MovieOf | None = None,
 ) -> tuple[list[str], Owes]:
     specials = {
         "@uploaded_file": str(project),
@@ -143,7 +156,10 @@ def _complete(
     }
     adapter = adapter_of(engine)
     try:
-        argv = adapter.complete(expand(template, values, specials), str(output_dir))
+        argv = expand(template, values, specials)
+        if movie_of is not None and adapter.name in BLENDERS:
+            argv = with_movie(argv, movie_of)
+        argv = adapter.complete(argv, str(output_dir))
         return argv, adapter.owes(argv, engine.file_pattern)
     except (TemplateError, CommandError, ValueError) as error:
         raise BadArgument(str(error)) from None

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
-from renderonline import wire
+from renderonline import blendfile, wire
 from renderonline.api.db import catalog, tasks
 from renderonline.api.db.connection import DatabaseFull, Transaction
 from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import Engine, Role, User
 from renderonline.api.domain.names import BadName, usable_name
-from renderonline.api.services import variants
+from renderonline.api.services import commands, variants
 from renderonline.api.services.context import Context, Refused, whole_seconds
 from renderonline.api.services.variants import Offer, Row
 from renderonline.api.storage.folders import DiskFull
@@ -60,12 +60,24 @@ def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest
         raise _bad(f"{name[:80]} is empty. Was it saved?")
     moment = ctx.local_now()
     folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
-    offer = Offer(engines, argtypes, folder / name, partial(_is_own, ctx, user))
-    rows = variants.rows(request, engine, offer)
     assert upload.file is not None
+    is_own = partial(_is_own, ctx, user)
+    offer = Offer(engines, argtypes, folder / name, is_own, _movie_of(upload.file))
+    rows = variants.rows(request, engine, offer)
     _store(ctx, folder, upload.file, name)
     add = partial(_add, user, moment, offer.project, upload.size_bytes, rows)
     return _commit(ctx, user, folder, add)
+
+
+def _movie_of(project: Path) -> commands.MovieOf:
+    """Asks a .blend file, which is read when the first one wants to know, and once."""
+    facts = cache(partial(blendfile.read, project))
+
+    def movie_of(name: str | None) -> str | None:
+        scene = facts().scene(name)
+        return None if scene is None else scene.movie
+
+    return movie_of
 
 
 def _add(user: User, moment: datetime, project: Path, size: int, rows: Sequence[Row]) -> list[int]:

@@ -53,6 +53,7 @@ class Offer:
     argtypes: Sequence[ArgType]
     project: Path
     is_own: Callable[[int], bool]  # whether the submitter has that task
+    movie_of: commands.MovieOf
 
 
 def rows(request: wire.EnqueueRequest, engine: Engine, offer: Offer) -> list[Row]:
@@ -84,7 +85,9 @@ def _row(
     folder = offer.project.parent / OUTPUT_FOLDER
     wanted = commands.add_frames(values, request.frames, engine, offer.argtypes)
     output_dir = folder / variant if variant else folder
-    command = commands.build(engine, values, offer.argtypes, offer.project, wanted, output_dir)
+    command = commands.build(
+        engine, values, offer.argtypes, offer.project, wanted, output_dir, offer.movie_of
+    )
     columns = options.columns(request, engine, command, offer.is_own)
     return Row(engine, command, columns | ({"variant": variant} if variant else {}))
 

@@ -1,0 +1,317 @@
+"""What a .blend file says about itself, read without Blender: its scenes, and which make movies.
+
+Such a file is a row of blocks, each with a header, the last of which (DNA1) describes the structs
+of all others. One pass over the headers keeps the few blocks that are wanted, so memory does not
+grow with the file; a compressed one is unpacked as it is read, never to disk. The file is a
+stranger's: every number in it is checked before it is used. Source: Blender's own
+doc/blender_file_format, and DNA_scene_types.h for the numbers of the formats.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import re
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+try:
+    import zstandard
+except ImportError:  # where there is no wheel: compressed files are not read then
+    zstandard = None  # type: ignore[assignment]
+
+_MOVIES = {
+    15: "AVIRAW",
+    16: "AVIJPEG",
+    **dict.fromkeys((24, 31, 32, 33, 36), "FFMPEG"),  # and its H264, XVID, THEORA, AV1
+}
+"""`ImageFormatData.imtype` of movies, with what Blender's `-F` calls them."""
+
+MAX_BLOCKS = 4_000_000
+"""Production files have up to a million; so many headers take seconds."""
+
+MAX_KEPT_BLOCKS = 4096
+MAX_BLOCK_BYTES = 1 << 20
+"""Of the blocks that are looked into: one for each scene (8 KB), and the structs (0.15 MB)."""
+
+MAX_WORD_BYTES = 256
+"""Of the name of a type or a field."""
+
+MAX_UNPACKED_BYTES = 8 << 30
+MAX_RATIO = 64
+"""Of the unpacked to the packed size; real files have up to 20."""
+
+_ZSTD_WINDOW = 8 << 20  # Blender packs in pieces of 1 MiB
+_PIECE_BYTES = 1 << 20
+_WANTED = (b"SC\0\0", b"GLOB", b"DNA1")
+
+
+class _Unreadable(ValueError):
+    """No .blend file, one that is cut off or broken, or one of a kind that is not known."""
+
+
+_ERRORS: tuple[type[Exception], ...] = (
+    *(OSError, EOFError, ValueError, LookupError, OverflowError, struct.error, zlib.error),
+    *(() if zstandard is None else (zstandard.ZstdError,)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SceneFacts:
+    """One scene. `movie`: the format as `-F` takes it, where that is a movie's."""
+
+    name: str
+    movie: str | None
+
+    @property
+    def is_movie(self) -> bool:
+        """Whether it makes one file of all its frames."""
+        return self.movie is not None
+
+
+@dataclass(frozen=True, slots=True)
+class BlendFacts:
+    """A file. `active`: the scene that is rendered unless another one is asked for."""
+
+    scenes: tuple[SceneFacts, ...] = ()
+    active: str | None = None
+
+    def scene(self, name: str | None = None) -> SceneFacts | None:
+        """The scene of this name, or the active one; None if there is no such scene."""
+        wanted = self.active if name is None else name
+        return next((scene for scene in self.scenes if scene.name == wanted), None)
+
+
+UNKNOWN = BlendFacts()
+
+
+def read(file: Path) -> BlendFacts:
+    """What can be told of the file; UNKNOWN if it cannot be read or is no .blend file.
+
+    Takes milliseconds, of a huge file seconds. Any thread.
+    """
+    try:
+        with file.open("rb") as raw:
+            return _facts(_Stream(raw, file.stat().st_size))
+    except _ERRORS:
+        return UNKNOWN
+
+
+# --------------------------------------------------------------------------- blocks
+
+
+class _Stream:
+    """The unpacked bytes of a file, forward only. Raises _Unreadable at their end."""
+
+    def __init__(self, raw: IO[bytes], size_bytes: int) -> None:
+        magic = raw.read(4)
+        raw.seek(0)
+        self._is_packed = True
+        self._left = min(MAX_UNPACKED_BYTES, (64 << 20) + MAX_RATIO * size_bytes)
+        if magic[:2] == b"\x1f\x8b":
+            self._file: IO[bytes] = io.BufferedReader(gzip.GzipFile(fileobj=raw), _PIECE_BYTES)
+        elif magic == b"\x28\xb5\x2f\xfd" and zstandard is not None:
+            unpacker = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW)
+            reader = unpacker.stream_reader(raw, read_across_frames=True)
+            self._file = io.BufferedReader(reader, _PIECE_BYTES)
+        else:
+            self._file, self._is_packed, self._left = raw, False, size_bytes
+
+    def read(self, count: int) -> bytes:
+        """Exactly so many bytes."""
+        self._spend(count)
+        data = self._file.read(count)
+        if len(data) != count:
+            raise _Unreadable
+        return data
+
+    def skip(self, count: int) -> None:
+        """Go on behind so many bytes."""
+        self._spend(count)
+        if not self._is_packed:
+            self._file.seek(count, io.SEEK_CUR)
+            return
+        while count:
+            piece = self._file.read(min(count, _PIECE_BYTES))
+            if not piece:
+                raise _Unreadable
+            count -= len(piece)
+
+    def _spend(self, count: int) -> None:
+        if not 0 <= count <= self._left:
+            raise _Unreadable
+        self._left -= count
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """How the file writes numbers and the headers of its blocks."""
+
+    order: str  # of bytes, as `struct` has it
+    pointer_bytes: int
+    header: struct.Struct
+    is_long: bool  # Blender 5 may write headers for blocks above 2 GiB
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    code: bytes
+    address: int  # where it was in the memory of the Blender that saved it
+    struct: int  # its number in DNA1
+    data: bytes
+
+
+def _layout(stream: _Stream) -> _Layout:
+    start = stream.read(12)
+    if start == b"BLENDER17-01" and stream.read(1) == b"v":
+        stream.read(4)  # the version
+        return _Layout("<", 8, struct.Struct("<4siQqq"), True)
+    found = re.fullmatch(rb"BLENDER([_-])([vV])\d{3}", start)
+    if found is None:
+        raise _Unreadable
+    order = "<" if found[2] == b"v" else ">"
+    if found[1] == b"_":
+        return _Layout(order, 4, struct.Struct(f"{order}4siIii"), False)
+    return _Layout(order, 8, struct.Struct(f"{order}4siQii"), False)
+
+
+def _blocks(stream: _Stream, layout: _Layout) -> Iterator[_Block]:
+    """Those that are wanted, in the file's order; without an end mark the file is cut off."""
+    kept = 0
+    for _ in range(MAX_BLOCKS):
+        if (code := stream.read(4)) == b"ENDB":
+            return
+        fields = layout.header.unpack(code + stream.read(layout.header.size - 4))
+        _, number, address, size, _ = fields if layout.is_long else _as_long(fields)
+        if code not in _WANTED:
+            stream.skip(size)
+            continue
+        kept += 1
+        if kept > MAX_KEPT_BLOCKS or size > MAX_BLOCK_BYTES:
+            break
+        yield _Block(code, address, number, stream.read(size))
+    raise _Unreadable
+
+
+def _as_long(fields: tuple[bytes, int, int, int, int]) -> tuple[bytes, int, int, int, int]:
+    code, size, address, number, count = fields
+    return code, number, address, size, count
+
+
+# --------------------------------------------------------------------------- structs
+
+
+class _Dna:
+    """The structs of a file: where a field lies in a block. Raises _ERRORS if it is broken."""
+
+    def __init__(self, data: bytes, layout: _Layout) -> None:
+        self._data, self._layout, self._at = data, layout, 4
+        self._names = self._strings(b"NAME")
+        self._types = self._strings(b"TYPE")
+        self._expect(b"TLEN")
+        self._sizes = self._numbers(len(self._types))
+        count = self._count(b"STRC")
+        self._structs = [self._struct() for _ in range(count)]
+        self._by_type = dict(self._structs)
+        self._places: dict[tuple[str, str], tuple[int, int]] = {}
+
+    def type_of(self, number: int) -> str:
+        """The name of a struct by its number in the file."""
+        if number < 0:
+            raise _Unreadable
+        return self._types[self._structs[number][0]].decode("ascii")
+
+    def place(self, kind: str, path: str) -> tuple[int, int]:
+        """Offset and size in bytes of a field, as `r.im_format.imtype` of a Scene."""
+        if (kind, path) not in self._places:
+            type_number, at, size = self._types.index(kind.encode()), 0, 0
+            for word in path.split("."):
+                offset, type_number, size = self._field(type_number, word.encode())
+                at += offset
+            self._places[kind, path] = at, size
+        return self._places[kind, path]
+
+    def _field(self, type_number: int, wanted: bytes) -> tuple[int, int, int]:
+        at = 0
+        for field_type, name_number in self._by_type[type_number]:
+            name = self._names[name_number]
+            size = self._size(field_type, name)
+            if name.split(b"[")[0] == wanted:
+                return at, field_type, size
+            at += size
+        raise _Unreadable
+
+    def _size(self, type_number: int, name: bytes) -> int:
+        is_pointer = name[:1] in (b"*", b"(")
+        size = self._layout.pointer_bytes if is_pointer else self._sizes[type_number]
+        for length in re.findall(rb"\[(\d{1,9})\]", name):
+            size *= int(length)
+        return size
+
+    # ------------------------------------------------------------------ reading it
+
+    def _expect(self, mark: bytes) -> None:
+        self._at = (self._at + 3) & ~3
+        if self._data[self._at : self._at + 4] != mark:
+            raise _Unreadable
+        self._at += 4
+
+    def _count(self, mark: bytes) -> int:
+        self._expect(mark)
+        (count,) = struct.unpack_from(f"{self._layout.order}I", self._data, self._at)
+        self._at += 4
+        if count > len(self._data):
+            raise _Unreadable
+        return int(count)
+
+    def _strings(self, mark: bytes) -> list[bytes]:
+        found = []
+        for _ in range(self._count(mark)):
+            end = self._data.index(b"\0", self._at, self._at + MAX_WORD_BYTES)
+            found.append(self._data[self._at : end])
+            self._at = end + 1
+        return found
+
+    def _numbers(self, count: int) -> tuple[int, ...]:
+        found = struct.unpack_from(f"{self._layout.order}{count}H", self._data, self._at)
+        self._at += 2 * count
+        return found
+
+    def _struct(self) -> tuple[int, list[tuple[int, int]]]:
+        type_number, fields = self._numbers(2)
+        pairs = self._numbers(2 * fields)
+        return type_number, list(zip(pairs[::2], pairs[1::2], strict=True))
+
+
+def _facts(stream: _Stream) -> BlendFacts:
+    layout = _layout(stream)
+    blocks = list(_blocks(stream, layout))
+    dna = _Dna(next((b.data for b in blocks if b.code == b"DNA1"), b""), layout)
+    scenes = {b.address: _scene(b, dna) for b in blocks if b.code == b"SC\0\0"}
+    current = [_current(b, dna, layout) for b in blocks if b.code == b"GLOB"]
+    active = scenes.get(current[-1]) if current else None
+    return BlendFacts(tuple(scenes.values()), active.name if active else None)
+
+
+def _scene(block: _Block, dna: _Dna) -> SceneFacts:
+    name = _bytes(block, dna, "Scene", "id.name").split(b"\0")[0]
+    (number,) = _bytes(block, dna, "Scene", "r.im_format.imtype")
+    return SceneFacts(name[2:].decode("utf-8", "replace"), _MOVIES.get(number))  # "SCScene"
+
+
+def _current(block: _Block, dna: _Dna, layout: _Layout) -> int:
+    pointer = _bytes(block, dna, "FileGlobal", "*curscene")
+    return int.from_bytes(pointer, "little" if layout.order == "<" else "big")
+
+
+def _bytes(block: _Block, dna: _Dna, kind: str, path: str) -> bytes:
+    if dna.type_of(block.struct) != kind:
+        raise _Unreadable
+    at, size = dna.place(kind, path)
+    if at + size > len(block.data):
+        raise _Unreadable
+    return block.data[at : at + size]

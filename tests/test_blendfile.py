@@ -1,0 +1,215 @@
+"""What a .blend file says of itself: files of real Blenders, of every layout, and hostile ones."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.blend_bytes import Kind, Structs, blend_file
+from support.processes import DEADLINE_S
+from support.scenes import blender
+
+from renderonline import blendfile
+from renderonline.blendfile import UNKNOWN, BlendFacts, SceneFacts, read
+
+KINDS = [Kind(8), Kind(4), Kind(8, ">"), Kind(4, ">"), Kind(8, is_long=True)]
+SCENES = {"Day": 17, "Night": 16, "Überblick": 24}
+FACTS = BlendFacts(
+    (SceneFacts("Day", None), SceneFacts("Night", "AVIJPEG"), SceneFacts("Überblick", "FFMPEG")),
+    active="Night",
+)
+PLAIN = blend_file(Kind(), SCENES, "Night")
+
+
+@pytest.fixture
+def told(tmp_path: Path) -> Callable[[bytes], BlendFacts]:
+    """What is read of a file with this content."""
+
+    def read_it(content: bytes) -> BlendFacts:
+        file = tmp_path / "scene.blend"
+        file.write_bytes(content)
+        return read(file)
+
+    return read_it
+
+
+# --------------------------------------------------------------------------- real files
+
+SAVE = """
+import bpy, sys
+folder = sys.argv[-1]
+known = bpy.types.ImageFormatSettings.bl_rna.properties['file_format'].enum_items
+for name in [item.identifier for item in known]:
+    for compress in (False, True):
+        bpy.ops.wm.read_factory_settings(use_empty=True)
+        bpy.context.scene.name = 'Größe'
+        bpy.context.scene.render.image_settings.file_format = name
+        bpy.data.scenes.new('Another').render.image_settings.file_format = 'FFMPEG'
+        bpy.data.scenes.new('Bare').render.image_settings.file_format = 'TIFF'
+        # more than one of the pieces that a compressed file is made of
+        mesh = bpy.data.meshes.new('large')
+        mesh.vertices.add(200_000)
+        mesh.use_fake_user = True
+        file = '%s/%s-%d.blend' % (folder, name, compress)
+        bpy.ops.wm.save_as_mainfile(filepath=file, compress=compress)
+"""
+
+MOVIES = {"AVI_JPEG": "AVIJPEG", "AVI_RAW": "AVIRAW", "FFMPEG": "FFMPEG"}
+
+
+@pytest.mark.parametrize("which", ["blender", "bpy"])
+def test_every_format_that_a_real_blender_saves_is_told(which: str, tmp_path: Path) -> None:
+    programs = {
+        "blender": [blender(), "-b", "--factory-startup", "--python-expr", SAVE, "--"],
+        "bpy": [sys.executable, "-c", SAVE],
+    }
+    done = subprocess.run(
+        [*programs[which], str(tmp_path)], capture_output=True, text=True, timeout=DEADLINE_S
+    )
+    files = sorted(tmp_path.glob("*.blend"))
+    assert len(files) >= 20, done.stdout[-2000:] + done.stderr[-2000:]
+    for file in files:
+        facts = read(file)
+        name = file.stem.rpartition("-")[0]
+        movie = MOVIES.get(name)
+        assert facts.active == "Größe", file.name
+        assert facts.scene() == facts.scene("Größe") == SceneFacts("Größe", movie), file.name
+        assert facts.scene("Another") == SceneFacts("Another", "FFMPEG")
+        assert facts.scene("Bare") == SceneFacts("Bare", None)
+        assert facts.scene("Nowhere") is None
+    assert {read(file).scene() for file in files} > {SceneFacts("Größe", None)}
+
+
+# --------------------------------------------------------------------------- every layout
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=str)
+def test_every_layout_is_read(told: Callable[[bytes], BlendFacts], kind: Kind) -> None:
+    assert told(blend_file(kind, SCENES, "Night")) == FACTS
+
+
+def pieces(content: bytes) -> bytes:
+    """Packed as Blender does: in frames of their own, with a table behind them."""
+    packed = [zstandard.compress(content[at : at + 100]) for at in range(0, len(content), 100)]
+    return b"".join(packed) + struct.pack("<II", 0x184D2A5E, 8) + bytes(8)
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.compress, pieces])
+def test_compressed_files_are_read(
+    told: Callable[[bytes], BlendFacts], pack: Callable[[bytes], bytes]
+) -> None:
+    assert told(pack(PLAIN)) == FACTS
+    assert told(pack(PLAIN)[:-200]) == UNKNOWN
+
+
+def test_without_the_library_compressed_files_are_unknown(
+    told: Callable[[bytes], BlendFacts], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blendfile, "zstandard", None)
+    assert told(zstandard.compress(PLAIN)) == UNKNOWN
+    assert told(PLAIN) == FACTS
+
+
+def test_an_active_scene_that_is_not_there_is_none(told: Callable[[bytes], BlendFacts]) -> None:
+    facts = told(blend_file(Kind(), SCENES, "gone"))
+    assert (facts.scenes, facts.active, facts.scene()) == (FACTS.scenes, None, None)
+
+
+# --------------------------------------------------------------------------- hostile ones
+
+
+@pytest.mark.parametrize("name", ["none.blend", ".", "nul\0.blend"])
+def test_what_is_no_file_is_unknown(tmp_path: Path, name: str) -> None:
+    assert read(tmp_path / name) == UNKNOWN
+
+
+def hostile() -> Iterator[bytes]:
+    """Files that would keep a trusting reader busy for ever, or eat its memory."""
+    kind = Kind()
+    for size in (-1, -24, -(2**31), 2**31 - 1, 10**9):
+        for code in (b"DATA", b"SC\0\0", b"GLOB", b"DNA1"):
+            yield kind.start + kind.block(code, b"", size=size) + PLAIN[12:]
+            yield kind.start + kind.block(code, b"", size=size)
+    for size in (-(2**63), 2**63 - 1, -32):
+        long = Kind(is_long=True)
+        yield long.start + long.block(b"DATA", b"", size=size)
+    for mark in (b"NAME", b"TYPE", b"STRC"):
+        for count in (2**32 - 1, 2**31, 10**6, 0):
+            yield blend_file(kind, SCENES, "Night", Structs(kind, {mark: count}).block())
+    yield blend_file(kind, SCENES, "Night", b"")
+    yield blend_file(kind, SCENES, "Night", kind.block(b"DNA1", b""))
+    yield blend_file(kind, SCENES, "Night", kind.block(b"DNA1", b"SDNANAME" + b"\xff" * 900_000))
+    yield blend_file(kind, SCENES, "Night", more=kind.block(b"SC\0\0", b"") * 5000)
+    yield gzip.compress(PLAIN + bytes(300 << 20))[:-1]
+    bomb = kind.start + kind.block(b"DATA", b"", size=2**31 - 1) + bytes(400 << 20)
+    yield zstandard.compress(bomb)
+    yield gzip.compress(bomb, 1)
+
+
+def test_hostile_files_are_unknown_and_cost_little(told: Callable[[bytes], BlendFacts]) -> None:
+    began = time.process_time()
+    for content in hostile():
+        if len(content) > 1 << 20 or content[:2] == b"\x1f\x8b":
+            assert told(content).scene("Night") in (None, FACTS.scene("Night"))
+        else:
+            assert told(content) in (UNKNOWN, FACTS)
+    assert time.process_time() - began < DEADLINE_S
+
+
+@pytest.mark.parametrize("name", ["*x" + "[999999999]" * 20, "*x" + "[9]" * 5000, "x" * 5000])
+def test_a_field_of_a_huge_size_is_not_calculated_with(
+    told: Callable[[bytes], BlendFacts], name: str
+) -> None:
+    structs = Structs(renamed={"*other[2]": name})  # it lies in front of what is looked for
+    assert told(blend_file(Kind(), SCENES, "Night", structs.block())) == UNKNOWN
+
+
+@pytest.mark.parametrize("kind", [KINDS[0], KINDS[-1]], ids=str)
+def test_a_file_cut_off_anywhere_is_unknown(
+    told: Callable[[bytes], BlendFacts], kind: Kind
+) -> None:
+    whole = blend_file(kind, SCENES, "Night")
+    end = whole.rindex(b"ENDB") + 4
+    for length in range(0, end, 7):
+        assert told(whole[:length]) == UNKNOWN, length
+
+
+def test_a_wrong_byte_anywhere_does_no_harm(told: Callable[[bytes], BlendFacts]) -> None:
+    for at in range(0, len(PLAIN), 3):
+        for value in (0, 0x7F, 0xFF):
+            facts = told(PLAIN[:at] + bytes([value]) + PLAIN[at + 1 :])
+            assert len(facts.scenes) <= len(SCENES)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.binary(max_size=400))
+def test_any_bytes_do_no_harm(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    file = tmp_path_factory.getbasetemp() / "any.blend"
+    for start in (b"", *(kind.start for kind in KINDS)):
+        file.write_bytes(start + content)
+        assert read(file) == UNKNOWN
+
+
+def test_a_huge_file_costs_no_memory(tmp_path: Path) -> None:
+    """Its images and meshes are stepped over, not read: here a hole of a gigabyte."""
+    kind, hole = Kind(), 1 << 30
+    with (tmp_path / "huge.blend").open("wb") as file:
+        file.write(kind.start + kind.block(b"DATA", b"", size=hole))
+        file.seek(hole, 1)
+        file.write(PLAIN[12:])
+    tracemalloc.start()
+    try:
+        assert read(tmp_path / "huge.blend") == FACTS
+        assert tracemalloc.get_traced_memory()[1] < 4 << 20
+    finally:
+        tracemalloc.stop()
