@@ -51,7 +51,11 @@ class RealWorld:
         parts = urlsplit(url)
         self._api = (str(parts.hostname), int(parts.port or 80))
 
-    def close(self) -> None:
+    async def close(self) -> None:
+        """End what is on its way, too."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         for server in self._servers:
             server.close()
         for _, writer in self._connections.values():
@@ -160,8 +164,8 @@ async def _run(scenario: Scenario, folder: Path, tally: Tally) -> tuple[float, f
         world.meet(url)
         return *await _watch(scenario, tally, world, process), list(world.nodes.values())
     finally:
+        await world.close()
         await asyncio.to_thread(partial(running.__exit__, None, None, None))
-        world.close()
 
 
 async def _watch(
