@@ -110,6 +110,14 @@ def _add_submit(commands: Any) -> None:
         metavar="NAME=VALUE",
         help="a value for an argument of the engine; may be repeated",
     )
+    submit.add_argument(
+        "--variant",
+        action="append",
+        default=[],
+        metavar="NAME:KEY=VALUE,…",
+        help="one of several outputs, in a folder NAME of the results; keys: the engine's arguments, "
+        "frames, engine, version; may be repeated",
+    )
     task_options.add_common(submit)
     task_options.add_submission(submit)
     submit.add_argument("--wait", action="store_true", help="wait until it is rendered")

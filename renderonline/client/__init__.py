@@ -22,6 +22,7 @@ from renderonline.client.submission import (
 )
 from renderonline.client.transport import server_address
 from renderonline.client.upload import Progress
+from renderonline.client.variants import Variant, prepare_variants
 
 __all__ = [
     "Client",
@@ -33,9 +34,11 @@ __all__ = [
     "Submission",
     "Unreachable",
     "Unusable",
+    "Variant",
     "Wishes",
     "check_file",
     "choose_engine",
     "prepare",
+    "prepare_variants",
     "server_address",
 ]

@@ -41,6 +41,7 @@ class Submission:
     arguments: dict[str, str] = field(default_factory=dict)
     frames: FrameSet | None = None
     wishes: Wishes = Wishes()
+    variants: tuple[wire.Variant, ...] = ()
 
     def request(self) -> wire.EnqueueRequest:
         """The message that goes with the file."""
@@ -60,6 +61,7 @@ class Submission:
             start_at=self.wishes.start_at,
             preview_first=self.wishes.preview_first,
             notes=self.wishes.notes,
+            variants=list(self.variants),
         )
 
 

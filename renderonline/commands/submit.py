@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,10 +44,11 @@ def run(args: argparse.Namespace) -> int:
     """Check every file, then send every file, then (if asked) wait for all and fetch."""
     frames = None if args.frames is None else FrameSet.parse(args.frames)
     arguments = parse_arguments(args.arg)
+    variants = [parse_variant(text) for text in args.variant]
     for file in args.files:
         farm.check_file(file)
     with signin.connect(args) as client:
-        submissions = _prepare(client, args, arguments, frames)
+        submissions = _prepare(client, args, arguments, frames, variants)
         outcomes = [_send(client, submission) for submission in submissions]
         if args.wait or args.download:
             _wait(client, outcomes)
@@ -56,17 +58,36 @@ def run(args: argparse.Namespace) -> int:
     return exit_code(outcomes, waited=bool(args.wait or args.download))
 
 
-def parse_arguments(texts: Sequence[str]) -> dict[str, str]:
+def parse_arguments(texts: Sequence[str], option: str = "--arg") -> dict[str, str]:
     """`name=value`, each once. Raises UsageError."""
     arguments: dict[str, str] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         if not name or not equals:
-            raise UsageError(f"`--arg {text}` is not of the form name=value.")
+            raise UsageError(f"`{option} {text}` is not of the form name=value.")
         if name in arguments:
             raise UsageError(f"The argument {name} is given twice.")
         arguments[name] = value
     return arguments
+
+
+def parse_variant(text: str) -> farm.Variant:
+    """`name:key=value,key=value`; a comma that no key follows belongs to the value before it, as in
+    frames=1-9,20. Raises UsageError, FrameError."""
+    name, _, rest = text.partition(":")
+    if not name.strip():
+        raise UsageError(
+            f"`--variant {text}` has no name.", "As in `--variant proxy:output_format=JPEG`."
+        )
+    given = parse_arguments(re.split(r",(?=[^,=]+=)", rest) if rest else [], f"--variant {name}:")
+    frames = given.pop("frames", None)
+    return farm.Variant(
+        name.strip(),
+        engine=given.pop("engine", None),
+        engine_version=given.pop("version", None),
+        arguments=given,
+        frames=None if frames is None else FrameSet.parse(frames),
+    )
 
 
 def exit_code(outcomes: Sequence[Outcome], waited: bool) -> Exit:
@@ -84,6 +105,7 @@ def _prepare(
     args: argparse.Namespace,
     arguments: dict[str, str],
     frames: FrameSet | None,
+    variants: Sequence[farm.Variant],
 ) -> list[farm.Submission]:
     engines = client.engines()
     wishes = farm.Wishes(
@@ -91,12 +113,16 @@ def _prepare(
         engine_version=args.engine_version,
         **{name: value for name, value in task_options.given(args).items() if name != "frames"},
     )
-    return [
-        farm.prepare(
-            file, farm.choose_engine(engines, file, args.engine), arguments, frames, wishes
+    submissions = []
+    for file in args.files:
+        engine = farm.choose_engine(engines, file, args.engine)
+        what = (engine, arguments, frames, wishes)
+        submissions.append(
+            farm.prepare_variants(file, engines, *what, variants)
+            if variants
+            else farm.prepare(file, *what)
         )
-        for file in args.files
-    ]
+    return submissions
 
 
 def _send(client: farm.Client, submission: farm.Submission) -> Outcome:

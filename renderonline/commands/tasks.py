@@ -73,6 +73,11 @@ def _one(detail: wire.TaskDetail, as_json: bool) -> None:
     lines = [*zip(COLUMNS, _row(item), strict=True), *_details(detail)]
     lines += [("warning", warning) for warning in detail.warnings]
     print_table(("", ""), lines)
+    if detail.variants:
+        print_table(
+            ("variant", "task", "state", "progress", "frames", "range", "cause"),
+            (_variant_row(variant) for variant in detail.variants),
+        )
     if detail.chunks:
         print_table(
             ("attempt", "state", "frames", "machine", "done", "exit code", "message"),
@@ -87,6 +92,7 @@ def _details(detail: wire.TaskDetail) -> list[tuple[str, Cell]]:
         ("engine", detail.engine.name),
         ("at work", ", ".join(map(str, waiting.at_work(detail)))),
         ("range", task.frames or ""),
+        ("variant", f"{task.variant}, of task {task.parent_id}" if task.parent_id else ""),
         ("given up", task.frames_given_up or ""),
         ("tags", ", ".join(task.tags)),
         ("after", ", ".join(map(str, task.after))),
@@ -113,11 +119,24 @@ def _row(item: wire.TaskInfo) -> tuple[Cell, ...]:
     )
 
 
+def _variant_row(variant: wire.VariantTask) -> tuple[Cell, ...]:
+    return (
+        variant.name,
+        str(variant.task_id),
+        variant.state,
+        bar(variant.progress),
+        waiting.frames_text(variant),
+        variant.frames or "",
+        variant.cause or "",
+    )
+
+
 def _chunk_row(chunk: wire.Chunk) -> tuple[str, ...]:
+    frames = chunk.frames or ""
     return (
         str(chunk.attempt_id),
         chunk.state,
-        chunk.frames or "",
+        f"{chunk.variant}: {frames}" if chunk.variant else frames,
         str(chunk.machine_id),
         f"{chunk.progress:.0%}",
         "" if chunk.exit_code is None else str(chunk.exit_code),

@@ -99,7 +99,7 @@ def machines(detail: wire.TaskDetail) -> list[int]:
     return [detail.task.machine_id]
 
 
-def frames_text(task: wire.Task) -> str:
+def frames_text(task: wire.Task | wire.VariantTask) -> str:
     """How many frames of how many, or how much where frames are not known."""
     if task.frames_total is None:
         return f"{task.progress:.0%}"
