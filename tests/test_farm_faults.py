@@ -71,7 +71,7 @@ def test_a_node_that_ends_in_good_order_gives_its_frames_back(tmp_path: Path) ->
         farm.nodes[first.who].terminate()
         drawing.let_go()
         drawing.assert_rendered_once()
-        assert sorted(states(drawing)) == ["interrupted", "succeeded", "succeeded"]
+        assert set(states(drawing)) == {"interrupted", "succeeded"}
         farm.house.assert_quiet()
 
 

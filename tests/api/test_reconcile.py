@@ -111,7 +111,7 @@ def test_progress_is_told_while_it_runs() -> None:
         (Cause.TIMEOUT, FAIL),
         (None, FAIL),
         (Cause.INTERRUPTED, ChunkEvent.INTERRUPT),  # stopped: nobody's failure
-        (Cause.LOST, ChunkEvent.INTERRUPT),
+        (Cause.LOST, ChunkEvent.LOSE),
     ],
 )
 def test_an_end_without_success(cause: Cause | None, event: ChunkEvent) -> None:

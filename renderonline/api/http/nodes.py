@@ -47,7 +47,7 @@ def _events(ctx: Context, dispatcher: Dispatcher, attempt_id: int) -> Any:
         except FrameError as error:
             raise serving.HttpError(400, "bad_request", f"Frames: {error}") from None
         if not accepted:
-            return serving.reply(wire.ReportAnswer(accepted=False, message=GONE))
+            return serving.reply(wire.ReportAnswer(accepted=False, message=chunk.message or GONE))
         following = None
         if _gives_back(report.events):
             ctx.fleet.look_again(chunk.machine_id, ctx.clock.monotonic())
