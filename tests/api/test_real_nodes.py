@@ -74,7 +74,8 @@ def test_cancelled_task_is_stopped(house: House, line: Cable) -> None:
 
 
 def test_task_cancelled_while_its_machine_is_away(house: House, line: Cable, node: Service) -> None:
-    """Stopped when the machine is back, also by an api that was started anew meanwhile."""
+    """Stopped when the machine is back, also by an api that was started anew meanwhile; sooner if
+    the machine reports by itself before that."""
     task_id = sketch_task(house)
     render = wait_for_render(house, task_id)
     wait_for_attempts(house, task_id, "running")
@@ -83,7 +84,6 @@ def test_task_cancelled_while_its_machine_is_away(house: House, line: Cable, nod
     assert state(house, task_id) == "cancelled"
     assert house.service.terminate() == 0
     house.service.restart()
-    assert not render.is_gone, "nobody could tell it"
     line.mend()
     wait_until(lambda: render.is_gone, "the render is stopped")
 
