@@ -232,6 +232,16 @@ def test_all_results_come_together_and_those_of_one_alone(house: House) -> None:
     assert downloaded(house, found["proxy"]["TaskId"]) == [proxy, project]
 
 
+def test_the_length_is_promised_once_no_variant_can_change_the_folder(house: House) -> None:
+    task_id = task(house)
+    found = variants(house, task_id)
+    over = found["exr"]["TaskId"]
+    assert house.request("POST", f"tasks/{over}/cancel").status_code == 200
+    assert "Content-Length" not in post(house, "download", over).headers
+    assert house.request("POST", f"tasks/{task_id}/cancel").status_code == 200
+    assert "Content-Length" in post(house, "download", over).headers
+
+
 def test_deleting_the_task_leaves_nothing(house: House) -> None:
     counts = "SELECT (SELECT COUNT(*) FROM tasks), (SELECT COUNT(*) FROM renders), (SELECT COUNT(*) FROM queue)"
     before = house.rows(counts)
