@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import types
 import typing
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
@@ -89,7 +90,7 @@ def _canonical(raw: Any, shape: Any) -> Any:
     if isinstance(shape, type) and issubclass(shape, msgspec.Struct):
         if not isinstance(raw, dict):
             return raw
-        fields = {f.encode_name.lower(): f for f in msgspec.structs.fields(shape)}
+        fields = _fields(shape)
         known = {}
         for name, value in raw.items():
             field = fields.get(str(name).lower())
@@ -107,6 +108,12 @@ def _canonical(raw: Any, shape: Any) -> Any:
     if shape is str and isinstance(raw, int | float) and not isinstance(raw, bool):
         return str(raw)
     return raw
+
+
+@cache
+def _fields(shape: type[msgspec.Struct]) -> dict[str, msgspec.structs.FieldInfo]:
+    """A message's fields by their lower-case names. msgspec reads the annotations anew each time."""
+    return {field.encode_name.lower(): field for field in msgspec.structs.fields(shape)}
 
 
 def _takes_none(shape: Any) -> bool:

@@ -234,14 +234,19 @@ class _Call:
     def _situation(self, task: Waiting, seat: Seat, pool: _Pool) -> Situation:
         assert task.todo is not None
         own = [c for c in task.active if c.machine_id == seat.machine_id] if seat.after else []
+        known = self._outlook(task)
+        able = len(self._roster.able(pool.group.requirement))
+        # Each user with tasks like this one gets as many of the machines as the others, and where
+        # there are fewer tasks than machines, those that are busy with others will come, too.
+        free = (len(pool.seats) - 1) // pool.group.users(task.priority) if not own else 0
+        coming = able // (pool.group.ready + len(pool.group.tails)) - known.machines - (not own)
         return Situation(
-            self._outlook(task),
+            known,
             todo=len(task.todo),
             own=sum(len(chunk.frames) for chunk in own),
             is_at_work=bool(own),
-            # Each user with tasks like this one gets as many of the machines as the others.
-            helpers=(len(pool.seats) - 1) // pool.group.users(task.priority) if not own else 0,
-            has_backlog=pool.group.ready > 1,
+            helpers=max(free, coming, 0),
+            has_backlog=pool.group.ready > able,
         )
 
     def _outlook(self, task: Waiting) -> Outlook:

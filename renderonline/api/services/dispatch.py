@@ -227,6 +227,8 @@ class Dispatcher:
     def _limits(self, job: Job) -> wire.Limits | None:
         given = merged_limits(job.task.limits, job.engine.limits)
         tells_frames = adapter_of(job.engine).name != GenericAdapter.name
+        if not tells_frames:
+            return given
         frame_s, has_failures = self._board.pace(job.task.task_id)
         timeouts = 0
         if has_failures:
