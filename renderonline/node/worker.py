@@ -10,9 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 
 from renderonline.engines.base import Ending, FrameSaved, Reader, Verdict
@@ -32,6 +33,9 @@ from renderonline.wire import Cause, Limits
 
 log = logging.getLogger(__name__)
 
+CLEAR_EVERY = 20
+"""Starts between two looks for logs that are too many: looking costs as much as a start."""
+
 STOP_GRACE_S = 2.0
 """From asking to killing. Blender ends within 0.03 s; a service's stop must fit into 5 s."""
 
@@ -44,6 +48,7 @@ class Workplace:
     clock: Clock
     log_dir: Path
     warm: WarmRenderers
+    starts: Iterator[int] = field(default_factory=count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +218,8 @@ def begin(
 
 
 def _open_log(order: Order, workplace: Workplace) -> AttemptLog:
-    attempt_log.delete_oldest(workplace.log_dir, attempt_log.KEEP_LOGS - 1)
+    if next(workplace.starts) % CLEAR_EVERY == 0:
+        attempt_log.delete_oldest(workplace.log_dir, attempt_log.KEEP_LOGS - CLEAR_EVERY)
     log_ = AttemptLog(
         attempt_log.log_file(
             workplace.log_dir, workplace.clock.now(), order.task_id, order.attempt_id
