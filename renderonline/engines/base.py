@@ -98,6 +98,7 @@ class Adapter(Protocol):
     """One kind of renderer."""
 
     name: str  # as in the `Adapter` setting: "generic", "blender", "bpy"
+    tells_frames: bool  # its renderers say which frame they are at, and when one is saved
 
     def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
         """Add what the template left out so that results land in `output_dir`; translate values.

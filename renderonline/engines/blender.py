@@ -23,6 +23,7 @@ class BlenderAdapter:
     """Blender, 2.9 to 5.x."""
 
     name = "blender"
+    tells_frames = True
 
     def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
         """See base.Adapter, and blender_command for what is moved and added."""

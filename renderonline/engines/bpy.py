@@ -28,6 +28,7 @@ class BpyAdapter(BlenderAdapter):
     """`bpy` from PyPI. The executable is the Python interpreter that can import it."""
 
     name = "bpy"
+    tells_frames = True
 
     def command(self, executable: str, argv: Sequence[str]) -> list[str]:
         """See base.Adapter. `-u`: Python's lines arrive in order with those of Blender."""

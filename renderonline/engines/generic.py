@@ -81,6 +81,7 @@ class GenericAdapter:
     """Takes a command line as it is."""
 
     name = "generic"
+    tells_frames = False
 
     def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
         """See base.Adapter. Nothing is known that could be added."""

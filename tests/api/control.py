@@ -101,9 +101,9 @@ class Control:
 
     # ------------------------------------------------------------------ a farm
 
-    def add_engine(self, name: str) -> int:
+    def add_engine(self, name: str, adapter: str = "generic") -> int:
         row = {"name": name, "extension": f".{name}", "render_argument": f"{name} -x"}
-        added = admin.add(self.database, "engine", {**row, "adapter": "generic"})
+        added = admin.add(self.database, "engine", {**row, "adapter": adapter})
         return int(added["engine_id"])
 
     def add_machine(self, node: OriginalNode) -> int:

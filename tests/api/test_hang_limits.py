@@ -10,15 +10,11 @@ from renderonline.wire import Limits
 
 def test_what_is_given_counts() -> None:
     given = Limits(silence_seconds=5, frame_seconds=7, memory_bytes=9)
-    assert limits(given, True, 100.0, 3) == given
-
-
-def test_a_renderer_that_tells_nothing_has_no_limits_of_ours() -> None:
-    assert limits(None, False, 100.0, 0) is None
+    assert limits(given, 100.0, 3) == given
 
 
 def test_unmeasured_frames_have_no_limit() -> None:
-    assert limits(None, True, None, 0) == Limits(silence_seconds=SILENCE_S)
+    assert limits(None, None, 0) == Limits(silence_seconds=SILENCE_S)
 
 
 @pytest.mark.parametrize(
@@ -33,8 +29,7 @@ def test_unmeasured_frames_have_no_limit() -> None:
 def test_frames_are_measured_by_their_siblings(
     frame_s: float, timeouts: int, expected: float
 ) -> None:
-    found = limits(Limits(start_seconds=60), True, frame_s, timeouts)
-    assert found is not None
+    found = limits(Limits(start_seconds=60), frame_s, timeouts)
     assert found.frame_seconds == expected
     assert found.start_seconds == 60
     assert found.silence_seconds == SILENCE_S * 2**timeouts

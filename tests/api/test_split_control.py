@@ -61,7 +61,7 @@ def control(settings: ApiSettings) -> Iterator[Control]:
 
 def split_task(control: Control, engine_id: int, frames: str, chunk_frames: int) -> int:
     """A task that is rendered in pieces."""
-    template = "any -s $RENDERONLINE:start_frame -e $RENDERONLINE:end_frame"
+    template = "any -b x.any -s $RENDERONLINE:start_frame -e $RENDERONLINE:end_frame -a"
     recipe = json.dumps({"template": template, "values": {}})
     columns = {"todo": frames, "command": recipe, "chunk_frames": chunk_frames}
     return control.add_task(engine_id, frames, **columns)
@@ -175,7 +175,7 @@ def helped(control: Control, machines: list[SizedNode]) -> tuple[int, Chunk, Chu
     """
     for node in machines[:2]:
         control.add_machine(node)
-    task_id = split_task(control, control.add_engine("any"), "1-10", 10)
+    task_id = split_task(control, control.add_engine("any", "blender"), "1-10", 10)
     control.turn()
     control.turn()
     first, copy = control.chunks(task_id)
@@ -198,6 +198,17 @@ def test_frames_that_a_helper_has_rendered_are_not_rendered_again(
     assert control.state(task_id) == "succeeded"
     assert control.attempts(task_id)[0] == "interrupted"
     assert [stop["attemptid"] for stop in machines[0].stops] == [first.attempt_id]
+
+
+def test_nobody_helps_where_nobody_knows_which_frames_are_done(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    for node in machines[:2]:
+        control.add_machine(node)
+    task_id = split_task(control, control.add_engine("any", "generic"), "1-10", 10)
+    for _ in range(5):
+        control.turn(after_s=60)
+    assert [chunk.frames for chunk in control.chunks(task_id)] == ["1-10"]
 
 
 def test_a_helper_does_not_help_with_the_same_frames_again(

@@ -18,16 +18,12 @@ SILENCE_S = 2 * 3600.0
 while it builds what it renders from, minutes with a heavy scene."""
 
 
-def limits(
-    given: Limits | None, tells_frames: bool, frame_s: float | None, timeouts: int
-) -> Limits | None:
-    """The limits of an attempt: those `given`, and of a renderer that `tells_frames` our own.
+def limits(given: Limits | None, frame_s: float | None, timeouts: int) -> Limits:
+    """The limits of an attempt of a renderer that tells its frames: those `given`, else our own.
 
     `frame_s`: the task's mean, if it has been measured. `timeouts`: attempts of the task that were
     ended for having hung; each doubles our own limits, so that a slow frame is not tried for ever.
     """
-    if not tells_frames:
-        return given
     known = given or Limits()
     patience = 2.0 ** min(timeouts, 10)
     if known.silence_seconds is None:

@@ -36,7 +36,7 @@ class Tail:
 def tail_of(task: Waiting, chunk: ActiveChunk, known: Outlook, now: datetime) -> Tail | None:
     """What could be copied of the chunk; None: it is not worth a thought."""
     frames = len(chunk.frames)
-    if chunk.is_copied or not frames:
+    if chunk.is_copied or not frames or not task.tells_frames:
         return None
     record = task.record(chunk.machine_id)
     frame_s = record.frame_s or known.frame_s

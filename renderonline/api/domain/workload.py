@@ -79,6 +79,7 @@ class Waiting:
     min_memory_bytes: int | None = None  # a machine with this much memory was too small
     records: Mapping[int, Record] = field(default_factory=dict)  # by machine id
     memory_bytes: int | None = None  # the most that a chunk of it has used
+    tells_frames: bool = True  # it is known which frames of a chunk are done while it runs
 
     @property
     def requirement(self) -> Requirement:

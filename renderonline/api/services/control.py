@@ -34,9 +34,6 @@ PAUSED = "The task was paused."
 CANCELLED = "Taken out of the queue by its owner."
 NOT_WANTED = "Its frames were taken out of the task."
 
-FRAMELESS = "generic"
-"""The adapter that cannot tell which frame its renderer is at."""
-
 
 def pause(ctx: Context, user: User, task_id: int, now: bool) -> wire.TaskDetail:
     """No machine gets the task until it is resumed.
@@ -367,7 +364,7 @@ def _end_with_frame(
     Where nobody can tell which one that is (a task in one piece, the generic engine, the original's
     node), stopping would lose all that the chunk has: it goes on to its end.
     """
-    if not job.task.is_split or commands.adapter_of(job.engine).name == FRAMELESS:
+    if not job.task.is_split or not commands.adapter_of(job.engine).tells_frames:
         return
     ours = [view for view in ctx.fleet.views() if view.status and view.status.protocol is not None]
     able = {view.machine.machine_id for view in ours}

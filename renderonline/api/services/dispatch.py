@@ -31,7 +31,6 @@ from renderonline.api.services.commands import adapter_of, chunk_command
 from renderonline.api.services.context import Context
 from renderonline.api.services.options import merged_limits
 from renderonline.engines.commandline import join, split
-from renderonline.engines.generic import GenericAdapter
 from renderonline.wire import Cause
 
 log = logging.getLogger(__name__)
@@ -101,7 +100,8 @@ class Dispatcher:
             if seat is None:
                 return None
             self._board.sync()
-            decisions = self._decide(self._soon_free([seat]) if seat.after is not None else [seat])
+            soon = self._soon_free(seat)
+            decisions = self._decide([soon]) if soon is not None else []
         for item in decisions:
             claim = self._claim(item)
             try:
@@ -111,18 +111,15 @@ class Dispatcher:
                 self._release(claim, str(error))
         return None
 
-    def _soon_free(self, seats: list[Seat]) -> list[Seat]:
-        """Those whose chunk will be over soon, as far as is known, with how soon."""
+    def _soon_free(self, seat: Seat) -> Seat | None:
+        """The machine, with how soon its chunk will be over; None if that is not soon, or unknown."""
+        if seat.after is None:
+            return seat
         now, queue = self._ctx.clock.now(), self._board.queue
-        known = [
-            (seat, attempt_seconds_left(queue, seat.machine_id, seat.after or 0, now))
-            for seat in seats
-        ]
-        return [
-            replace(seat, free_in_s=max(seconds, 0.001))
-            for seat, seconds in known
-            if seconds is not None and seconds <= AHEAD_S
-        ]
+        left_s = attempt_seconds_left(queue, seat.machine_id, seat.after, now)
+        if left_s is None or left_s > AHEAD_S:
+            return None
+        return replace(seat, free_in_s=max(left_s, 0.001))
 
     def _decide(self, seats: list[Seat]) -> list[Assignment]:
         """What these machines are to get; kept for them until `_claim`. In the plan's turn."""
@@ -226,16 +223,15 @@ class Dispatcher:
 
     def _limits(self, job: Job) -> wire.Limits | None:
         given = merged_limits(job.task.limits, job.engine.limits)
-        tells_frames = adapter_of(job.engine).name != GenericAdapter.name
-        if not tells_frames:
-            return given
+        if not adapter_of(job.engine).tells_frames:
+            return given  # it may be silent for as long as it renders
         frame_s, has_failures = self._board.pace(job.task.task_id)
         timeouts = 0
         if has_failures:
             with self._ctx.database.reading():
                 failed = chunks.failures(job.task.task_id, job.task.forgiven)
             timeouts = sum(failure.cause is Cause.TIMEOUT for failure in failed)
-        return hang_limits.limits(given, tells_frames, frame_s, timeouts)
+        return hang_limits.limits(given, frame_s, timeouts)
 
     def _message(self, claim: states.Claim) -> wire.HpcStart:
         """The start of a claimed chunk. Raises BadArgument where its command line cannot be made."""

@@ -15,6 +15,7 @@ from renderonline.api.domain import failures
 from renderonline.api.domain.failures import Judgement
 from renderonline.api.domain.model import Chunk, Job, MachineState, Outcome, Record, Task
 from renderonline.api.domain.transitions import ChunkEvent
+from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context
 from renderonline.wire import Cause, Reason
 
@@ -22,20 +23,23 @@ log = logging.getLogger(__name__)
 
 
 def note(
-    ctx: Context, tx: Transaction, task: Task, chunk: Chunk, event: ChunkEvent, outcome: Outcome
+    ctx: Context, tx: Transaction, job: Job, chunk: Chunk, event: ChunkEvent, outcome: Outcome
 ) -> None:
     """Remember how this went. `chunk.done` is final."""
+    task = job.task
     known = chunks.record(task.task_id, chunk.machine_id)
     before = known or Record()
     columns: dict[str, Any] = {"is_warm": outcome.is_warm}
     rendered = len(chunk.done) if task.is_split else max(chunk.frames_done, int(outcome.is_success))
-    render_s = _render_s(ctx, chunk, outcome, before.is_warm)
-    is_told = before.is_warm or rendered > 1 or not _hides_frame(outcome)
+    # Without a start-up of its own, or nobody to tell where it ends, all of it is rendering.
+    is_all = before.is_warm or not adapter_of(job.engine).tells_frames
+    render_s = _render_s(ctx, chunk, outcome, is_all)
+    is_told = is_all or rendered > 1 or not _hides_frame(outcome)
     if rendered and render_s is not None and is_told:
         columns |= {"frames": before.frames + rendered, "render_s": before.render_s + render_s}
     if outcome.memory_bytes is not None:
         columns["peak_bytes"] = max(outcome.memory_bytes, before.peak_bytes or 0)
-    if outcome.startup_s is not None and not before.is_warm:
+    if outcome.startup_s is not None and not is_all:
         columns["startup_s"] = outcome.startup_s
     if event is ChunkEvent.SUCCEED:
         columns |= {"failures": 0, "not_before": None, "is_avoided": False}
@@ -74,11 +78,10 @@ def why_given_up(task: Task) -> Outcome | None:
     return chunks.last_failure(task.task_id, task.failed) if task.failed.runs else None
 
 
-def _render_s(ctx: Context, chunk: Chunk, outcome: Outcome, was_warm: bool) -> float | None:
-    """Seconds of rendering; of an open renderer, and where the machine does not tell, all of the
-    attempt's."""
+def _render_s(ctx: Context, chunk: Chunk, outcome: Outcome, is_all: bool) -> float | None:
+    """Seconds of rendering; with `is_all`, and where the machine does not tell, of the attempt."""
     if outcome.render_s is not None:
-        return outcome.render_s + (outcome.startup_s or 0.0) * was_warm
+        return outcome.render_s + (outcome.startup_s or 0.0) * is_all
     if chunk.started_at is None:
         return None
     return max((ctx.clock.now() - chunk.started_at).total_seconds(), 0.0)

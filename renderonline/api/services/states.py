@@ -355,7 +355,7 @@ def _end(
     culprit = None if job is None else ledger.culprit(job.task, chunk, chunk.done)
     _end_chunk(ctx, tx, before, chunk, event, outcome, culprit)
     if job is not None:
-        records.note(ctx, tx, job.task, chunk, event, outcome)
+        records.note(ctx, tx, job, chunk, event, outcome)
         if job.task.state in QUEUED_TASK:
             move(ctx, tx, job.task, _settle(ctx, job, chunk, event, outcome))
     tx.after_commit(lambda: ctx.machine_free(chunk.machine_id, chunk.attempt_id))
