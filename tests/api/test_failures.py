@@ -89,14 +89,22 @@ def test_others_first(cause: Cause, in_a_row: int, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("latest", "expected"),
+    ("latest", "suspect", "expected"),
     [
-        ([(1, True), (1, True), (2, True), (2, True), (2, True)], True),
-        ([(1, True)] * 5, False),  # it may be the task
-        ([(1, True), (2, True), (3, True), (4, True)], False),  # not enough
-        ([(1, True), (2, True), (3, False), (4, True), (5, True)], False),
-        ([(1, True), (2, True), (3, True), (4, True), (5, True), (6, False)], True),
+        ([(1, MACHINE), (1, TIMEOUT), (2, MACHINE), (2, MACHINE), (2, MACHINE)], set(), True),
+        ([(1, MACHINE)] * 5, set(), False),  # it may be the task
+        ([(1, MACHINE), (2, MACHINE), (3, MACHINE), (4, MACHINE)], set(), False),  # not enough
+        ([(1, MACHINE), (2, MACHINE), (3, None), (4, MACHINE), (5, MACHINE)], set(), False),
+        ([(1, MACHINE)] * 4 + [(5, MACHINE), (6, None)], set(), True),
+        # others failed these as well
+        ([(n, MACHINE) for n in range(9)], set(range(9)), False),
+        ([(9, MACHINE), (1, MACHINE)] * 5, {9}, False),
+        ([(9, MACHINE), *[(1, MACHINE), (2, MACHINE)] * 3], {9}, True),
+        # the scene's fault
+        ([(1, SCENE), (2, MACHINE)] * 4, set(), False),
     ],
 )
-def test_benched_altogether(latest: list[tuple[int, bool]], expected: bool) -> None:
-    assert failures.is_benched(latest) is expected
+def test_benched_altogether(
+    latest: list[tuple[int, Cause | None]], suspect: set[int], expected: bool
+) -> None:
+    assert failures.is_benched(latest, suspect) is expected

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from support.original_node import Answer, OriginalNode
 
-from renderonline.api.db import catalog
+from renderonline.api.db import catalog, chunks
 from renderonline.api.domain.model import Chunk, MachineState
 from renderonline.api.services import states
 from renderonline.api.services.watch import LOST_AFTER_POLLS
@@ -135,6 +135,23 @@ def test_a_benched_machine_gets_nothing_from_that_moment_on(
     assert machine is not None
     assert machine.state is MachineState.BENCHED
     assert "5 attempts in a row" in (machine.reason or "")
+
+
+def test_broken_tasks_bench_nobody(control: Control, machines: list[SizedNode]) -> None:
+    """Each machine fails them all: it is the tasks."""
+    nodes = {control.add_machine(node): node for node in machines}
+    engine = control.add_engine("any")
+    for _ in range(4):
+        control.add_task(engine)
+    for _ in range(12):
+        control.turn()
+        with control.database.reading():
+            running = chunks.active()
+        for chunk in running:
+            assert report(control, chunk, 1, type=EventType.ENDED, cause=Cause.MACHINE)
+            nodes[chunk.machine_id].forget()
+    with control.database.reading():
+        assert {machine.state for machine in catalog.machines()} == {MachineState.ENABLED}
 
 
 # --------------------------------------------------------------------------- lost attempts

@@ -233,6 +233,16 @@ def latest_ends(machine_id: int, since: int, limit: int) -> list[tuple[int, Caus
     return [(task, Cause(cause) if state == failed else None) for task, cause, state in query]
 
 
+def failed_elsewhere(task_ids: Collection[int], machine_id: int) -> set[int]:
+    """Which of these tasks another machine has failed, too, and no other one rendered."""
+    query: Any = tables.Record.select(
+        tables.Record.task_id, tables.Record.frames, tables.Record.failures
+    ).where(tables.Record.task_id.in_(sorted(task_ids)), tables.Record.machine_id != machine_id)
+    others = list(query.tuples()) if task_ids else []
+    rendered = {task_id for task_id, frames, _ in others if frames}
+    return {task_id for task_id, _, failed in others if failed} - rendered
+
+
 def last_attempt_id() -> int:
     """The highest attempt id there is; 0 if there is none."""
     return int(tables.Chunk.select(peewee.fn.MAX(tables.Chunk.attempt_id)).scalar() or 0)

@@ -6,7 +6,7 @@ else is tried again, elsewhere first. Losing a machine and stopping a render nev
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -24,7 +24,7 @@ HOPELESS_FRAMES = 3
 
 BENCH_AFTER = 5
 """A machine that has failed so many attempts in a row, of two tasks or more, gets no work until it
-is forgiven. Attempts that were the scene's fault do not count."""
+is forgiven. What may have been the tasks' fault does not count."""
 
 AVOID_AFTER = 2
 """A machine that has failed a task so often lets others try first."""
@@ -81,14 +81,17 @@ def is_avoided(cause: Cause | None, in_a_row: int) -> bool:
     return cause in NOT_THE_MACHINE or in_a_row >= AVOID_AFTER
 
 
-def is_benched(latest: Sequence[tuple[int, bool]]) -> bool:
+def is_benched(latest: Iterable[tuple[int, Cause | None]], suspect: Set[int]) -> bool:
     """Whether a machine is to get no work at all.
 
-    `latest`: its last attempts, newest first, as the task and whether the machine failed it.
+    `latest`: its last attempts, newest first, as the task and the cause of those that failed.
+    `suspect` are the tasks that other machines have failed as well: that says nothing of this one.
     """
-    recent = latest[:BENCH_AFTER]
-    return (
-        len(recent) == BENCH_AFTER
-        and all(failed for _, failed in recent)
-        and len({task for task, _ in recent}) > 1
-    )
+    telling: list[int | None] = []  # the task that it failed; None: a success
+    for task_id, cause in latest:
+        if cause is None:
+            telling.append(None)
+        elif task_id not in suspect and cause not in (*NOT_THE_MACHINE, *NOBODYS):
+            telling.append(task_id)
+    recent = telling[:BENCH_AFTER]
+    return len(recent) == BENCH_AFTER and None not in recent and len(set(recent)) > 1

@@ -7,6 +7,7 @@ from datetime import datetime
 
 from renderonline.api.domain.model import Job
 from renderonline.api.domain.planner import Seat
+from renderonline.api.domain.workload import requirement_of
 from renderonline.wire import TaskState
 
 
@@ -38,11 +39,7 @@ def _no_machine(job: Job, seats: Sequence[Seat], has_no_machine: bool) -> str | 
     tagged = [seat for seat in having if job.task.tags <= seat.tags]
     if not tagged:
         return f"No machine with the engine {name} has the tags {', '.join(sorted(job.task.tags))}."
-    version = job.task.engine_version or job.engine.version
-    if version and not any(_fits(seat.engines[name.lower()], version) for seat in tagged):
-        return f"No machine has {name} {version}."
+    wanted = requirement_of(job)
+    if not any(wanted.suits(seat) for seat in tagged):
+        return f"No machine has {name} {wanted.version}."
     return None
-
-
-def _fits(version: str | None, wanted: str) -> bool:
-    return version is not None and version.split(".")[:2] == wanted.split(".")[:2]

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from renderonline.api.domain.model import Job
 from renderonline.frames import FrameSet
 
 NO_FRAMES = FrameSet()
@@ -55,6 +56,13 @@ class Requirement:
         if self.engine not in seat.engines or not self.tags <= seat.tags:
             return False
         return self.version is None or _is_version(seat.engines[self.engine], self.version)
+
+
+def requirement_of(job: Job) -> Requirement:
+    """What the task wants of a machine, before any has run out of memory with it."""
+    task, engine = job.task, job.engine
+    version = task.engine_version or engine.version
+    return Requirement(engine.name.lower(), version, task.tags, None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,7 @@ class Board:
         active: tuple[workload.ActiveChunk, ...],
         records: Mapping[int, workload.Record],
     ) -> workload.Waiting:
-        task, engine = job.task, job.engine
+        task, engine, wanted = job.task, job.engine, workload.requirement_of(job)
         order, weight = self._places[task.task_id]
         return workload.Waiting(
             task_id=task.task_id,
@@ -281,9 +281,9 @@ class Board:
             weight=weight,
             order=order,
             priority=task.priority,
-            engine=engine.name.lower(),
-            version=task.engine_version or engine.version,
-            tags=task.tags,
+            engine=wanted.engine,
+            version=wanted.version,
+            tags=wanted.tags,
             todo=task.todo,
             active=active,
             chunk_frames=engine.chunk_frames if task.chunk_frames is None else task.chunk_frames,

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from renderonline.api.domain.model import Chunk, Job, Machine, MachineState
 from renderonline.api.domain.planner import Roster, Seat
+from renderonline.api.domain.workload import requirement_of
 from renderonline.lifecycle import Clock
 from renderonline.wire import HpcStatus, Vitals
 
@@ -264,21 +265,12 @@ class Fleet:
 
     def able(self, job: Job) -> frozenset[int]:
         """The machines that could render this, whatever they do just now."""
-        name = job.engine.name.lower()
-        return frozenset(
-            seat.machine_id
-            for seat in self.everyone()
-            if name in seat.engines and job.task.tags <= seat.tags
-        )
+        return self.roster().able(requirement_of(job))
 
     def is_empty(self) -> bool:
         """Whether the farm has no machine at all."""
         with self._lock:
             return not self._views
-
-    def has_other(self, machine_id: int) -> bool:
-        """Whether another machine gets work."""
-        return any(seat.machine_id != machine_id for seat in self.everyone())
 
     def memory_bytes(self, machine_id: int) -> int | None:
         """How much memory the machine has; None if it has not said."""

@@ -17,9 +17,12 @@ from renderonline.api.domain.model import Chunk, Job, MachineState, Outcome, Rec
 from renderonline.api.domain.transitions import ChunkEvent
 from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context
-from renderonline.wire import Cause, Reason
+from renderonline.wire import Reason
 
 log = logging.getLogger(__name__)
+
+LOOK_BACK = 50
+"""How many of a machine's attempts are looked at for those that speak against it."""
 
 
 def note(
@@ -50,7 +53,7 @@ def note(
         used_s = (ctx.clock.now() - chunk.started_at).total_seconds()
         tx.after_commit(lambda: ctx.used(task.user_id, used_s))
     if event is ChunkEvent.FAIL:
-        _bench(ctx, tx, task, chunk)
+        _bench(ctx, tx, job, chunk)
 
 
 def judge(ctx: Context, job: Job, chunk: Chunk, event: ChunkEvent) -> Judgement:
@@ -98,16 +101,20 @@ def _failed(ctx: Context, chunk: Chunk, outcome: Outcome, in_a_row: int) -> dict
     return columns
 
 
-def _bench(ctx: Context, tx: Transaction, task: Task, chunk: Chunk) -> None:
-    """Take a machine that fails everything out of the farm, as long as another one is left."""
+def _bench(ctx: Context, tx: Transaction, job: Job, chunk: Chunk) -> None:
+    """Take a machine that fails everything out of the farm, as long as another one is left for it."""
     machine = catalog.machine(chunk.machine_id)
     if machine is None or machine.state is not MachineState.ENABLED:
         return
-    latest = chunks.latest_ends(machine.machine_id, machine.forgiven, failures.BENCH_AFTER)
-    blamed = [(task_id, cause in (Cause.MACHINE, Cause.TIMEOUT)) for task_id, cause in latest]
-    if not failures.is_benched(blamed) or not ctx.fleet.has_other(machine.machine_id):
+    latest = chunks.latest_ends(machine.machine_id, machine.forgiven, LOOK_BACK)
+    failed = {task_id for task_id, cause in latest if cause is not None}
+    suspect = chunks.failed_elsewhere(failed, machine.machine_id)
+    if not failures.is_benched(latest, suspect) or ctx.fleet.able(job) <= {machine.machine_id}:
         return
-    reason = f"It failed {len(blamed)} attempts in a row, the last of task {task.task_id}."
+    reason = (
+        f"It failed {failures.BENCH_AFTER} attempts in a row of several tasks, the last of task "
+        f"{job.task.task_id}."
+    )
     log.warning("machine %d is benched: %s", machine.machine_id, reason)
     catalog.set_machine_state(machine.machine_id, MachineState.BENCHED, reason)
     benched = replace(machine, state=MachineState.BENCHED, reason=reason)
