@@ -39,6 +39,11 @@ def private_dir(path: Path) -> Path:
     return path
 
 
+UNFINISHED = ".rendering-"
+"""How a folder among a task's results is named in which a node's renderer writes: what lies there
+may be half a frame, and is no result."""
+
+
 def write_private(path: Path, text: str) -> None:
     """Write a secret to a file that only its owner can read. Replaces it whole. Raises OSError.
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "renderonline"
 LONGEST_MODULE_LINES = 450
 
-GROUND = ("wire", "paths", "logs", "lifecycle", "security", "config")
+GROUND = ("wire", "names", "manifests", "paths", "logs", "lifecycle", "security", "config")
 """What every part stands on. None of it knows any part."""
 
 API_INSIDE = ("api.domain", "api.db", "api.storage", "api.services", "api.hpc_client")
@@ -37,14 +37,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "config": ("paths",),
     "serving": ("wire", "config"),
     "frames": (),
+    "names": (),
+    "manifests": ("wire", "names"),
     "blendfile": (),
     "engines": ("wire", "frames", "paths"),
     "client": (*GROUND, "frames"),
     "node": (*GROUND, "serving", "engines", "client", "frames"),
     "tray": (*GROUND, "client", "frames"),
-    "api.domain": ("wire", "frames"),
+    "api.domain": ("wire", "frames", "names"),
     "api.db": ("api.domain", "wire", "config", "paths", "frames"),
-    "api.storage": ("api.domain", "wire", "paths"),
+    "api.storage": ("api.domain", "wire", "paths", "names", "manifests"),
     "api.hpc_client": ("api.domain", "wire", "security"),
     "api.services": (*GROUND, *API_INSIDE, "engines", "frames", "blendfile"),
     "api.http": (*GROUND, "serving", "api.services", "api.domain", "api.storage", "frames"),

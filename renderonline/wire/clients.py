@@ -8,6 +8,7 @@ import msgspec
 
 from renderonline.wire.message import Message
 from renderonline.wire.nodes import Limits
+from renderonline.wire.projects import Manifest
 from renderonline.wire.states import Cause, ChunkState, TaskState
 
 
@@ -118,6 +119,9 @@ class EnqueueRequest(Message):
     notes: str | None = None
     limits: Limits | None = None
     variants: list[Variant] = []
+    manifest: Manifest | None = (
+        None  # the project, whose files are there already; then no file part
+    )
 
 
 class EnqueueResponse(Message):

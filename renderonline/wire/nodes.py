@@ -5,6 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 from renderonline.wire.message import Message
+from renderonline.wire.projects import ProjectRef
 from renderonline.wire.states import Cause, Reason
 
 
@@ -85,6 +86,14 @@ class HpcStatus(Message):
     vitals: Vitals | None = None
 
 
+class Beacon(Message):
+    """A file that only a machine which sees the api's disk can read: it proves that `TaskDir` means
+    the same folder here."""
+
+    path: str = ""
+    word: str = ""  # what stands in it
+
+
 class HpcStart(Message):
     """`attempt_id` and all below it are ours; without it this is the original's start."""
 
@@ -99,6 +108,12 @@ class HpcStart(Message):
     owes: Owes | None = None
     api_url: str | None = None  # where reports go; None: the api will ask
     report_key: str | None = None  # X-Attempt-Key of the reports; good for this attempt only
+    # SHA-256 of the api's certificate, where its address is https: what the node trusts.
+    fingerprint: str | None = None
+    # The project, to be fetched by its hashes, and the results to be sent back, where the folders
+    # are not on a disk that both see. None: they are.
+    manifest: ProjectRef | None = None
+    beacon: Beacon | None = None  # by which the node finds out; None: it takes TaskDir's word
     limits: Limits | None = None
     # Handed over ahead of time: begin when the attempt of this number is over, or at once if it
     # is. None: now, or refuse.

@@ -6,7 +6,8 @@ import base64
 
 import pytest
 
-from renderonline.api.domain.names import BadName, usable_name
+from renderonline.api.domain.names import usable_name
+from renderonline.names import BadName
 
 
 def word(text: str) -> str:

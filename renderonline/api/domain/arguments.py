@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from renderonline.api.domain.model import ArgType
-from renderonline.api.domain.names import has_control
+from renderonline.names import has_control
 
 MAX_VALUE_CHARS = 1000
 

@@ -13,11 +13,12 @@ from renderonline.api.db import catalog, tasks
 from renderonline.api.db.connection import DatabaseFull, Transaction
 from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import Engine, Role, User
-from renderonline.api.domain.names import BadName, usable_name
+from renderonline.api.domain.names import usable_name
 from renderonline.api.services import commands, variants
 from renderonline.api.services.context import Context, Refused, whole_seconds
 from renderonline.api.services.variants import Offer, Row
 from renderonline.api.storage.folders import DiskFull
+from renderonline.names import BadName
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ import msgspec
 from renderonline import wire
 from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import DEFAULT_PRIORITY, Engine
-from renderonline.api.domain.names import has_control
 from renderonline.api.services.commands import Command
 from renderonline.frames import FrameSet
+from renderonline.names import has_control
 
 MAX_PRIORITY = 100
 MAX_NOTES = 4000

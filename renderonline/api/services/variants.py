@@ -21,11 +21,11 @@ from renderonline.api.db.connection import Stale, Transaction
 from renderonline.api.domain import rollup
 from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import OUTPUT_FOLDER, ArgType, Engine, Task
-from renderonline.api.domain.names import BadName, checked
 from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import commands, options
 from renderonline.api.services.commands import END, START, Command
 from renderonline.api.services.context import Context
+from renderonline.names import BadName, checked
 
 MAX_VARIANTS = 20
 MAX_NAME = 50

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from zipstream import ZIP_STORED, ZipStream
 
+from renderonline.paths import UNFINISHED
+
 PIECE_BYTES = 64 * 1024
 """Size of what is handed to the HTTP server at once; it would spool larger pieces to disk."""
 
@@ -25,8 +27,8 @@ class Archive:
 
 
 def of_folder(folder: Path, is_final: bool, but: Collection[Path] = ()) -> Archive:
-    """All files below `folder`, names relative to it and sorted; links are left out, and the
-    folders of `but`.
+    """All files below `folder`, names relative to it and sorted; links are left out, the folders
+    of `but`, and what renderers are still writing.
 
     A link could lead out of the folder: a renderer runs what is in a scene.
     """
@@ -45,7 +47,11 @@ def _name(file: Path, folder: Path) -> str:
 def _files(folder: Path, but: Collection[Path]) -> list[Path]:
     found = []
     for parent, folders, names in os.walk(folder, followlinks=False):
-        folders[:] = [name for name in folders if Path(parent, name) not in but]
+        folders[:] = [
+            name
+            for name in folders
+            if Path(parent, name) not in but and not name.startswith(UNFINISHED)
+        ]
         paths = (Path(parent, name) for name in names)
         found += [path for path in paths if path.is_file() and not path.is_symlink()]
     return sorted(found)
