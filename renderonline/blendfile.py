@@ -1,4 +1,4 @@
-"""What a .blend file says about itself, read without Blender: its scenes, and which make movies.
+"""What a .blend file says about itself, read without Blender: who wrote it, and its scenes.
 
 Such a file is a row of blocks, each with a header, the last of which (DNA1) describes the structs
 of all others. One pass over the headers keeps the few blocks that are wanted, so memory does not
@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import math
 import re
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 try:
     import zstandard
@@ -30,6 +31,16 @@ _MOVIES = {
     **dict.fromkeys((24, 31, 32, 33, 36), "FFMPEG"),  # and its H264, XVID, THEORA, AV1
 }
 """`ImageFormatData.imtype` of movies, with what Blender's `-F` calls them."""
+
+_FORMATS = dict(
+    (
+        *((0, "TARGA"), (1, "IRIS"), (4, "JPEG"), (14, "TARGA_RAW"), (15, "AVI_RAW")),
+        *((16, "AVI_JPEG"), (17, "PNG"), (20, "BMP"), (21, "HDR"), (22, "TIFF"), (23, "OPEN_EXR")),
+        *((24, "FFMPEG"), (26, "CINEON"), (27, "DPX"), (28, "OPEN_EXR_MULTILAYER")),
+        *((30, "JPEG2000"), (35, "WEBP")),
+    )
+)
+"""The same of what today's Blender has, as its Python calls them."""
 
 MAX_BLOCKS = 4_000_000
 """Production files have up to a million; so many headers take seconds."""
@@ -62,15 +73,32 @@ _ERRORS: tuple[type[Exception], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class SceneFacts:
-    """One scene. `movie`: the format as `-F` takes it, where that is a movie's."""
+    """One scene. What a file does not tell is None."""
 
     name: str
-    movie: str | None
+    movie: str | None  # the format as `-F` takes it, where that is a movie's
+    file_format: str | None = None  # as Blender's Python has it: "PNG"
+    frame_start: int | None = None
+    frame_end: int | None = None
+    frame_step: int | None = None
+    width_px: int | None = None  # at 100 percent
+    height_px: int | None = None
+    percentage: int | None = None
+    engine: str | None = None  # "CYCLES", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"
+    has_camera: bool | None = None  # None also where markers may bring one
+    fps: float | None = None
 
     @property
     def is_movie(self) -> bool:
         """Whether it makes one file of all its frames."""
         return self.movie is not None
+
+    @property
+    def size_px(self) -> tuple[int, int] | None:
+        """Width and height of what is rendered."""
+        if self.width_px is None or self.height_px is None or self.percentage is None:
+            return None
+        return self.width_px * self.percentage // 100, self.height_px * self.percentage // 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +107,7 @@ class BlendFacts:
 
     scenes: tuple[SceneFacts, ...] = ()
     active: str | None = None
+    version: tuple[int, int] | None = None  # of the Blender that saved it: (4, 5)
 
     def scene(self, name: str | None = None) -> SceneFacts | None:
         """The scene of this name, or the active one; None if there is no such scene."""
@@ -155,6 +184,7 @@ class _Layout:
     pointer_bytes: int
     header: struct.Struct
     is_long: bool  # Blender 5 may write headers for blocks above 2 GiB
+    version: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,15 +198,15 @@ class _Block:
 def _layout(stream: _Stream) -> _Layout:
     start = stream.read(12)
     if start == b"BLENDER17-01" and stream.read(1) == b"v":
-        stream.read(4)  # the version
-        return _Layout("<", 8, struct.Struct("<4siQqq"), True)
-    found = re.fullmatch(rb"BLENDER([_-])([vV])\d{3}", start)
+        version = divmod(int(stream.read(4)), 100)
+        return _Layout("<", 8, struct.Struct("<4siQqq"), True, version)
+    found = re.fullmatch(rb"BLENDER([_-])([vV])(\d{3})", start)
     if found is None:
         raise _Unreadable
-    order = "<" if found[2] == b"v" else ">"
+    order, version = "<" if found[2] == b"v" else ">", divmod(int(found[3]), 100)
     if found[1] == b"_":
-        return _Layout(order, 4, struct.Struct(f"{order}4siIii"), False)
-    return _Layout(order, 8, struct.Struct(f"{order}4siQii"), False)
+        return _Layout(order, 4, struct.Struct(f"{order}4siIii"), False, version)
+    return _Layout(order, 8, struct.Struct(f"{order}4siQii"), False, version)
 
 
 def _blocks(stream: _Stream, layout: _Layout) -> Iterator[_Block]:
@@ -291,27 +321,80 @@ def _facts(stream: _Stream) -> BlendFacts:
     layout = _layout(stream)
     blocks = list(_blocks(stream, layout))
     dna = _Dna(next((b.data for b in blocks if b.code == b"DNA1"), b""), layout)
-    scenes = {b.address: _scene(b, dna) for b in blocks if b.code == b"SC\0\0"}
-    current = [_current(b, dna, layout) for b in blocks if b.code == b"GLOB"]
+    scenes = {b.address: _scene(_Fields(b, dna, layout)) for b in blocks if b.code == b"SC\0\0"}
+    current = [_current(_Fields(b, dna, layout)) for b in blocks if b.code == b"GLOB"]
     active = scenes.get(current[-1]) if current else None
-    return BlendFacts(tuple(scenes.values()), active.name if active else None)
+    return BlendFacts(tuple(scenes.values()), active.name if active else None, layout.version)
 
 
-def _scene(block: _Block, dna: _Dna) -> SceneFacts:
-    name = _bytes(block, dna, "Scene", "id.name").split(b"\0")[0]
-    (number,) = _bytes(block, dna, "Scene", "r.im_format.imtype")
-    return SceneFacts(name[2:].decode("utf-8", "replace"), _MOVIES.get(number))  # "SCScene"
+def _current(file: _Fields) -> int:
+    return int(file.number("FileGlobal", "*curscene", "pointer"))
 
 
-def _current(block: _Block, dna: _Dna, layout: _Layout) -> int:
-    pointer = _bytes(block, dna, "FileGlobal", "*curscene")
-    return int.from_bytes(pointer, "little" if layout.order == "<" else "big")
+def _scene(scene: _Fields) -> SceneFacts:
+    name = scene.text("Scene", "id.name")[2:]  # "SCScene"
+    (format_number,) = scene.bytes("Scene", "r.im_format.imtype")
+    whole = {
+        "frame_start": scene.known("r.sfra"),
+        "frame_end": scene.known("r.efra"),
+        "frame_step": scene.known("r.frame_step"),
+        "width_px": scene.known("r.xsch"),
+        "height_px": scene.known("r.ysch"),
+        "percentage": scene.known("r.size"),
+    }
+    return SceneFacts(
+        name,
+        _MOVIES.get(format_number),
+        _FORMATS.get(format_number),
+        **whole,
+        engine=scene.text("Scene", "r.engine") if scene.has("r.engine") else None,
+        has_camera=_has_camera(scene),
+        fps=_fps(scene),
+    )
 
 
-def _bytes(block: _Block, dna: _Dna, kind: str, path: str) -> bytes:
-    if dna.type_of(block.struct) != kind:
-        raise _Unreadable
-    at, size = dna.place(kind, path)
-    if at + size > len(block.data):
-        raise _Unreadable
-    return block.data[at : at + size]
+def _has_camera(scene: _Fields) -> bool | None:
+    camera, markers = (scene.known(path, "pointer") for path in ("*camera", "markers.*first"))
+    return True if camera else None if camera is None or markers else False
+
+
+def _fps(scene: _Fields) -> float | None:
+    rate, base = scene.known("r.frs_sec"), scene.known("r.frs_sec_base", "float")
+    return None if not rate or not base or not math.isfinite(base) else rate / base
+
+
+class _Fields:
+    """The fields of one block. Raises _ERRORS where it is broken."""
+
+    def __init__(self, block: _Block, dna: _Dna, layout: _Layout) -> None:
+        self._block, self._dna, self._layout = block, dna, layout
+
+    def bytes(self, kind: str, path: str) -> bytes:
+        if self._dna.type_of(self._block.struct) != kind:
+            raise _Unreadable
+        at, size = self._dna.place(kind, path)
+        if at + size > len(self._block.data):
+            raise _Unreadable
+        return self._block.data[at : at + size]
+
+    def text(self, kind: str, path: str) -> str:
+        return self.bytes(kind, path).split(b"\0")[0].decode("utf-8", "replace")
+
+    def number(self, kind: str, path: str, form: str = "whole") -> Any:
+        """A `whole` number of 2 or 4 bytes, a `float`, or the address in a `pointer`."""
+        data = self.bytes(kind, path)
+        forms = {"whole": {2: "h", 4: "i"}, "float": {4: "f"}, "pointer": {4: "I", 8: "Q"}}
+        (value,) = struct.unpack(self._layout.order + forms[form][len(data)], data)
+        return value
+
+    def has(self, path: str) -> bool:
+        """Whether scenes of this file have such a field."""
+        try:
+            self._dna.place("Scene", path)
+        except _ERRORS:
+            return False
+        return True
+
+    def known(self, path: str, form: str = "whole") -> Any:
+        """A scene's number; None where scenes of this file have none."""
+        return self.number("Scene", path, form) if self.has(path) else None
