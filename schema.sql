@@ -71,7 +71,10 @@ CREATE TABLE IF NOT EXISTS `renders` (
   `file_size` bigint NOT NULL,
   `arguments` text NOT NULL,
   `engine_id` int unsigned NOT NULL,
-  PRIMARY KEY (`render_id`)
+  `manifest` char(64) CHARACTER SET ascii COLLATE ascii_bin DEFAULT NULL,
+  `folder` text DEFAULT NULL,
+  PRIMARY KEY (`render_id`),
+  KEY `renders_manifest` (`manifest`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
 CREATE TABLE IF NOT EXISTS `tasks` (
@@ -183,6 +186,32 @@ CREATE TABLE IF NOT EXISTS `task_warnings` (
   PRIMARY KEY (`warning_id`),
   KEY `task_warnings_task_id` (`task_id`),
   CONSTRAINT `task_warnings_ibfk_1` FOREIGN KEY (`task_id`) REFERENCES `tasks` (`task_id`) ON DELETE CASCADE
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
+
+CREATE TABLE IF NOT EXISTS `contents` (
+  `sha256` char(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  `size_bytes` bigint NOT NULL,
+  `mtime_ns` bigint NOT NULL,
+  `stored_at` datetime(6) NOT NULL,
+  `stored_by` int unsigned DEFAULT NULL,
+  `wanted_until` datetime(6) DEFAULT NULL,
+  PRIMARY KEY (`sha256`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
+
+CREATE TABLE IF NOT EXISTS `manifests` (
+  `sha256` char(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  `main` text NOT NULL,
+  `files` int unsigned NOT NULL,
+  `size_bytes` bigint NOT NULL,
+  `created_at` datetime(6) NOT NULL,
+  PRIMARY KEY (`sha256`)
+) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
+
+CREATE TABLE IF NOT EXISTS `manifest_files` (
+  `manifest` char(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  `sha256` char(64) CHARACTER SET ascii COLLATE ascii_bin NOT NULL,
+  PRIMARY KEY (`manifest`,`sha256`),
+  KEY `manifest_files_sha256` (`sha256`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 
 CREATE TABLE IF NOT EXISTS `schema_version` (

@@ -28,7 +28,10 @@ from renderonline.config import CertificateFiles
 log = logging.getLogger(__name__)
 
 SMALL_BODY_BYTES = 1 << 20
-"""Largest JSON body that is read; the largest of ours, an enqueue, is a few KiB."""
+"""Largest JSON body that is read, where it does not list a project's files."""
+
+LARGE_BODY_BYTES = 64 << 20
+"""Largest JSON body that does: one of 200,000 files is about 30 MB."""
 
 THREADS = 16
 TLS_THREADS = 64
@@ -146,15 +149,15 @@ def body_length() -> int | None:
     return int(text)
 
 
-def small_body() -> bytes:
-    """The request's body, for JSON. Raises HttpError: 413 above SMALL_BODY_BYTES, 400 if cut off."""
+def small_body(limit_bytes: int = SMALL_BODY_BYTES) -> bytes:
+    """The request's body, for JSON. Raises HttpError: 413 above the limit, 400 if cut off."""
     body_length()
     try:
-        body = read_body(bottle.request.environ["wsgi.input"], SMALL_BODY_BYTES + 1)
+        body = read_body(bottle.request.environ["wsgi.input"], limit_bytes + 1)
     except OSError:
         raise HttpError(400, "bad_request", "The body broke off. Send it again.") from None
-    if len(body) > SMALL_BODY_BYTES:
-        raise HttpError(413, "too_large", f"The body is larger than {SMALL_BODY_BYTES} bytes.")
+    if len(body) > limit_bytes:
+        raise HttpError(413, "too_large", f"The body is larger than {limit_bytes} bytes.")
     return body
 
 

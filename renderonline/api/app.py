@@ -18,11 +18,13 @@ from renderonline.api.http.multipart_body import OVERHEAD_BYTES
 from renderonline.api.loops import Background, Loops
 from renderonline.api.services import setup
 from renderonline.api.services.board import Board
+from renderonline.api.services.contents import Contents
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
 from renderonline.api.services.stop import Stopper
 from renderonline.api.services.watch import Watch
+from renderonline.api.storage.contents import ContentStore
 from renderonline.api.storage.folders import TaskFolders
 from renderonline.config import ApiSettings, ConfigError, Loaded
 from renderonline.serving import HttpError, JsonApp, Server
@@ -59,6 +61,7 @@ class Api:
         self.ctx = Context(
             database=self.database,
             folders=TaskFolders(settings.data_path),
+            contents=Contents(self.database, ContentStore(settings.data_path / "contents"), clock),
             settings=settings,
             clock=clock,
             fleet=fleet,

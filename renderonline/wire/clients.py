@@ -130,6 +130,12 @@ class EnqueueResponse(Message):
     task_id: int | None = None
 
 
+class TaskCreated(Message):
+    """The answer to a submission by POST tasks."""
+
+    task_id: int
+
+
 class TaskRequest(Message):
     """The body of dequeue, download and delete."""
 

@@ -20,11 +20,13 @@ from renderonline.api.domain.model import Chunk, Job, User
 from renderonline.api.hpc_client import HpcClient
 from renderonline.api.services import admin
 from renderonline.api.services.board import Board
+from renderonline.api.services.contents import Contents
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
 from renderonline.api.services.stop import Stopper
 from renderonline.api.services.watch import Watch
+from renderonline.api.storage.contents import ContentStore
 from renderonline.api.storage.folders import TaskFolders
 from renderonline.config import ApiSettings
 
@@ -72,6 +74,9 @@ class Control:
         self.ctx = Context(
             database=self.database,
             folders=TaskFolders(settings.data_path),
+            contents=Contents(
+                self.database, ContentStore(settings.data_path / "contents"), self.clock
+            ),
             settings=settings,
             clock=self.clock,
             fleet=fleet,

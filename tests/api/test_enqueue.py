@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 from renderonline import wire
-from renderonline.api.db import catalog
+from renderonline.api.db import catalog, tasks
 from renderonline.api.db.connection import DatabaseError
 from renderonline.api.services.context import Context, Refused
 from renderonline.api.services.enqueue import Upload, enqueue
@@ -28,7 +29,7 @@ def upload(control: Control, name: str = "scene.any", **fields: Any) -> Upload:
     file = control.ctx.folders.incoming_file()
     file.write_bytes(b"a project")
     request = wire.encode(wire.EnqueueRequest(engine_id="0", **fields))
-    return Upload(file, name, 9, 1, request)
+    return Upload(file, name, 9, 1, request, hashlib.sha256(b"a project").hexdigest())
 
 
 def files(control: Control) -> list[str]:
@@ -51,31 +52,34 @@ def test_nobody_is_woken_by_a_refusal(farm: Control) -> None:
     assert woken == []
 
 
-def test_project_is_moved_and_settled(farm: Control) -> None:
+def test_project_is_kept_once_and_settled(farm: Control) -> None:
     sent = upload(farm)
     task_id = enqueue(farm.ctx, farm.user(), sent)
     assert sent.file is not None
     assert not sent.file.exists()
     assert (farm.folder(task_id) / "scene.any").read_bytes() == b"a project"
-    kept = [name for name in files(farm) if not name.startswith("farm.sqlite3")]
-    assert kept == [
-        (farm.folder(task_id) / "scene.any").relative_to(farm.settings.data_path).as_posix()
-    ]
+    project = farm.folder(task_id) / "scene.any"
+    kept = [name for name in files(farm) if not name.startswith(("farm.sqlite3", "contents/"))]
+    assert kept == [project.relative_to(farm.settings.data_path).as_posix()]
+    content = farm.ctx.contents.path(sent.sha256)
+    assert content is not None
+    assert content.samefile(project) or content.read_bytes() == project.read_bytes()
 
 
 def test_commit_that_fails_leaves_no_folder(farm: Control, monkeypatch: pytest.MonkeyPatch) -> None:
     """The database goes away after the project has been put into its place."""
     user, sent = farm.user(), upload(farm)
 
-    def gone(_subscription_id: int) -> int:
-        if not sent.file or not sent.file.exists():
-            raise DatabaseError("gone")
-        return 100
+    def gone(*_arguments: object, **_columns: object) -> int:
+        kept = {Path(name).parts[0] for name in files(farm)}
+        assert {"projects", "pending", "contents"} <= kept
+        raise DatabaseError("gone")
 
-    monkeypatch.setattr(catalog, "queue_limit", gone)
+    monkeypatch.setattr(tasks, "add", gone)
     with pytest.raises(DatabaseError, match="gone"):
         enqueue(farm.ctx, user, sent)
-    assert [name for name in files(farm) if name.startswith(("projects", "pending"))] == []
+    left = ("projects", "pending", "contents")
+    assert [name for name in files(farm) if name.startswith(left)] == []
 
 
 def test_times_are_the_servers_own_in_whole_seconds(farm: Control) -> None:

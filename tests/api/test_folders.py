@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-import os
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
@@ -21,6 +21,15 @@ def folders(tmp_path: Path) -> TaskFolders:
 
 def files_below(folder: Path) -> set[str]:
     return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+
+
+def holding(name: str) -> Callable[[Path], None]:
+    """Fills a folder with a project of one file."""
+
+    def fill(folder: Path) -> None:
+        (folder / name).write_bytes(b"BLENDER")
+
+    return fill
 
 
 def received(folders: TaskFolders, content: bytes = b"BLENDER") -> Path:
@@ -55,17 +64,17 @@ def test_a_task_lies_where_the_original_has_it(folders: TaskFolders, tmp_path: P
 
 def test_two_tasks_of_one_moment_have_two_folders(folders: TaskFolders) -> None:
     first = folders.plan("", 7, MOMENT)
-    folders.create(first, received(folders), "a.blend")
+    folders.create(first, holding("a.blend"))
     second = folders.plan("", 7, MOMENT)
     assert first != second
     with pytest.raises(FileExistsError):
-        folders.create(first, received(folders), "b.blend")
+        folders.create(first, holding("b.blend"))
     assert files_below(first) == {"a.blend"}
 
 
 def test_a_crash_before_the_commit_leaves_nothing(folders: TaskFolders, tmp_path: Path) -> None:
     folder = folders.plan("", 7, MOMENT)
-    folders.create(folder, received(folders), "a.blend")
+    folders.create(folder, holding("a.blend"))
     received(folders)  # and an upload that was being received
     TaskFolders(tmp_path).repair(lambda _folder: False)
     assert files_below(tmp_path) == set()
@@ -74,7 +83,7 @@ def test_a_crash_before_the_commit_leaves_nothing(folders: TaskFolders, tmp_path
 
 def test_a_crash_after_the_commit_keeps_the_project(folders: TaskFolders, tmp_path: Path) -> None:
     folder = folders.plan("", 7, MOMENT)
-    folders.create(folder, received(folders), "a.blend")
+    folders.create(folder, holding("a.blend"))
     asked: list[Path] = []
     TaskFolders(tmp_path).repair(lambda wanted: asked.append(wanted) is None)
     assert asked == [folder]
@@ -83,7 +92,7 @@ def test_a_crash_after_the_commit_keeps_the_project(folders: TaskFolders, tmp_pa
 
 def test_a_crash_in_a_deletion_is_finished(folders: TaskFolders, tmp_path: Path) -> None:
     folder = folders.plan("", 7, MOMENT)
-    folders.create(folder, received(folders), "a.blend")
+    folders.create(folder, holding("a.blend"))
     folders.settle(folder)
     folders.condemn(folder)
     TaskFolders(tmp_path).repair(lambda _folder: False)
@@ -92,31 +101,37 @@ def test_a_crash_in_a_deletion_is_finished(folders: TaskFolders, tmp_path: Path)
 
 def test_repair_touches_nothing_that_is_settled(folders: TaskFolders, tmp_path: Path) -> None:
     folder = folders.plan("", 7, MOMENT)
-    folders.create(folder, received(folders), "a.blend")
+    folders.create(folder, holding("a.blend"))
     folders.settle(folder)
     TaskFolders(tmp_path).repair(lambda _folder: False)
     assert files_below(folder) == {"a.blend"}
 
 
-def test_a_folder_can_lie_on_another_file_system(folders: TaskFolders, tmp_path: Path) -> None:
-    other = Path("/dev/shm") / f"renderonline-test-{os.getpid()}"
-    assert other.parent.stat().st_dev != tmp_path.stat().st_dev
-    folder = folders.plan(str(other), 7, MOMENT)
-    try:
-        upload = received(folders)
-        folders.create(folder, upload, "a.blend")
-        assert files_below(folder) == {"a.blend"}
-        assert not upload.exists()
-    finally:
-        assert folders.discard(other)
-
-
 def test_a_folder_that_cannot_be_made_leaves_no_note(folders: TaskFolders, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    upload = received(folders)
     with pytest.raises(OSError, match="file"):
-        folders.create(tmp_path / "file" / "7" / "1", upload, "a.blend")
-    assert files_below(tmp_path) == {"file", upload.relative_to(tmp_path).as_posix()}
+        folders.create(tmp_path / "file" / "7" / "1", holding("a.blend"))
+    assert files_below(tmp_path) == {"file"}
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (OSError(errno.ENOSPC, "full"), DiskFull),
+        (OSError(errno.EIO, "broken"), OSError),
+        (KeyError(), KeyError),
+    ],
+)
+def test_a_folder_that_cannot_be_filled_leaves_nothing(
+    folders: TaskFolders, tmp_path: Path, error: Exception, told: type[Exception]
+) -> None:
+    def fill(folder: Path) -> None:
+        (folder / "half.blend").write_bytes(b"BLEN")
+        raise error
+
+    with pytest.raises(told):
+        folders.create(folders.plan("", 7, MOMENT), fill)
+    assert files_below(tmp_path) == set()
 
 
 @pytest.mark.parametrize(("code", "full"), [("ENOSPC", True), ("EDQUOT", True), ("EACCES", False)])

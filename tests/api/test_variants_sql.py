@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import threading
 from collections.abc import Sequence
 from typing import Any
@@ -33,7 +34,8 @@ def submit(control: Control, *names: str, **fields: Any) -> tuple[int, list[int]
     file.write_bytes(b"a project")
     named = [wire.Variant(name=name) for name in names]
     request = wire.EnqueueRequest(engine_id="0", variants=named, **fields)
-    upload = Upload(file, "scene.any", 9, 1, wire.encode(request))
+    sha256 = hashlib.sha256(b"a project").hexdigest()
+    upload = Upload(file, "scene.any", 9, 1, wire.encode(request), sha256)
     task_id = enqueue(control.ctx, control.user(), upload)
     with control.database.reading():
         return task_id, [part.task_id for part in tasks.variants(task_id)]

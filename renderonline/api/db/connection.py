@@ -83,6 +83,7 @@ class _Sqlite(PooledSqliteDatabase):  # type: ignore[misc]
         "UBIGAUTO": "INTEGER",
         "FLAG": "INTEGER",
         "UTC": "TEXT",
+        "SHA256": "TEXT",
         "FOLDED": "TEXT COLLATE NOCASE",
     }
 
@@ -111,6 +112,7 @@ class _MySql(ReconnectMixin, PooledMySQLDatabase):  # type: ignore[misc]
         "UBIGAUTO": "BIGINT UNSIGNED AUTO_INCREMENT",
         "FLAG": "TINYINT(1)",
         "UTC": "DATETIME(6)",
+        "SHA256": "CHAR(64) CHARACTER SET ascii COLLATE ascii_bin",
         "FOLDED": "VARCHAR",
     }
 

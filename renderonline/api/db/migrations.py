@@ -18,7 +18,7 @@ from renderonline.wire import ChunkState, TaskState
 
 log = logging.getLogger(__name__)
 
-VERSION = 2
+VERSION = 3
 """Version of the data. A database that says a higher one was written by a newer program."""
 
 # The original's one- and two-byte ids: (table, column). MySQL only; SQLite's integers have no width.

@@ -66,6 +66,8 @@ def render(row: Any) -> model.Render:
         row.file_size,
         row.arguments or "",
         row.engine_id,
+        row.manifest or None,
+        row.folder or None,
     )
 
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import peewee
 
 from renderonline.api.db import tables
-from renderonline.api.db.connection import proxy
+from renderonline.api.db.connection import is_mysql, proxy
+
+T = TypeVar("T")
 
 _CONVERTED = (tables.Utc, tables.Flag, peewee.DateTimeField)
 """Columns whose values differ between Python and a database; all others pass as they are."""
@@ -70,6 +72,38 @@ def insert(table: type[tables.Table], columns: Mapping[str, object]) -> int:
     named = ", ".join(f"`{name}`" for name in columns)
     text = f"INSERT INTO `{_name(table)}` ({named}) VALUES ({places})"
     return int(proxy.obj.execute_sql(_text(text), _stored(table, columns)).lastrowid)
+
+
+def insert_many(
+    table: type[tables.Table], columns: Sequence[str], rows: Sequence[Sequence[object]]
+) -> None:
+    """New rows, whose values are as the database has them; those whose key is there are left out."""
+    word = "IGNORE" if is_mysql() else "OR IGNORE"
+    named = ", ".join(f"`{name}`" for name in columns)
+    places = f"({', '.join('?' for _ in columns)})"
+    for batch in batches(rows):
+        text = f"INSERT {word} INTO `{_name(table)}` ({named}) VALUES {', '.join([places] * len(batch))}"
+        proxy.obj.execute_sql(_text(text), [value for row in batch for value in row])
+
+
+def rows_of(
+    table: type[tables.Table], columns: Sequence[str], key: str, keys: Sequence[str], end: str = ""
+) -> Iterator[tuple[Any, ...]]:
+    """These columns of the rows whose `key` is one of many; `end` is what follows the condition."""
+    named = ", ".join(f"`{name}`" for name in columns)
+    for batch in batches(keys):
+        places = ", ".join("?" * len(batch))
+        text = f"SELECT {named} FROM `{_name(table)}` WHERE `{key}` IN ({places}) {end}"
+        yield from proxy.obj.execute_sql(_text(text), list(batch)).fetchall()
+
+
+BATCH = 400
+"""Rows that one statement names: SQLite takes 32,766 values, and texts are kept."""
+
+
+def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]
 
 
 def delete(table: type[tables.Table], where: str, *values: object) -> None:

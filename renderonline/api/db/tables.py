@@ -66,6 +66,12 @@ class Folded(peewee.CharField):
         return SQL(column_type if "COLLATE" in column_type else f"{column_type}({self.max_length})")
 
 
+class Sha256(peewee.Field):
+    """64 lower-case hexadecimal digits."""
+
+    field_type = "SHA256"
+
+
 class Utc(peewee.Field):
     """An aware UTC datetime, microseconds, as text that sorts."""
 
@@ -174,9 +180,12 @@ class Render(Table):
     file_size = peewee.BigIntegerField()
     arguments = peewee.TextField()
     engine_id = UInt()
+    manifest = Sha256(null=True)  # the project; NULL: not made yet
+    folder = peewee.TextField(null=True)  # the task's; NULL: the one that file_path lies in
 
     class Meta:
         table_name = "renders"
+        indexes = ((("manifest",), False),)
 
 
 class Task(Table):
@@ -312,6 +321,45 @@ class TaskWarning(Table):
         constraints = _belongs_to("tasks", "task_id")
 
 
+class Content(Table):
+    """A file of the content store. One whose size or time is another by now is not there."""
+
+    sha256 = Sha256(primary_key=True)
+    size_bytes = peewee.BigIntegerField()
+    mtime_ns = peewee.BigIntegerField()
+    stored_at = Utc()
+    stored_by = UInt(null=True)  # the user who sent it; theirs until a project has it
+    wanted_until = Utc(null=True)  # somebody asked whether it is there, and counts on it
+
+    class Meta:
+        table_name = "contents"
+
+
+class Manifest(Table):
+    """A project: what files it has. The manifest itself is kept as a content, by this hash."""
+
+    sha256 = Sha256(primary_key=True)
+    main = peewee.TextField()  # the path of the file that the renderer opens
+    files = UInt()
+    size_bytes = peewee.BigIntegerField()
+    created_at = Utc()
+
+    class Meta:
+        table_name = "manifests"
+
+
+class ManifestFile(Table):
+    """That a project needs a content. Two files that are equal are one row."""
+
+    manifest = Sha256()
+    sha256 = Sha256()
+
+    class Meta:
+        table_name = "manifest_files"
+        primary_key = peewee.CompositeKey("manifest", "sha256")
+        indexes = ((("sha256",), False),)
+
+
 class SchemaVersion(Table):
     """One row: the version that the data was last brought to."""
 
@@ -331,5 +379,14 @@ ORIGINAL: tuple[type[Table], ...] = (
     Task,
     Queue,
 )
-OURS: tuple[type[Table], ...] = (Token, Chunk, Record, TaskWarning, SchemaVersion)
+OURS: tuple[type[Table], ...] = (
+    Token,
+    Chunk,
+    Record,
+    TaskWarning,
+    Content,
+    Manifest,
+    ManifestFile,
+    SchemaVersion,
+)
 ALL = ORIGINAL + OURS

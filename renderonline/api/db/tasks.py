@@ -207,7 +207,7 @@ def has_render_in(folder: str) -> bool:
     """Whether a render's project lies in this folder."""
     # A folder holds one project; its separator is the platform's.
     query = tables.Render.select().where(tables.Render.file_path.startswith(folder))
-    return any(str(PurePath(row.file_path).parent) == folder for row in query)
+    return any((row.folder or str(PurePath(row.file_path).parent)) == folder for row in query)
 
 
 # --------------------------------------------------------------------------- warnings

@@ -134,11 +134,13 @@ class Render:
     file_size: int
     arguments: str
     engine_id: int
+    manifest: str | None = None  # SHA-256 of the project's manifest; None: none was made yet
+    folder: str | None = None  # None: the one that the project's main file lies in
 
     @property
     def task_dir(self) -> Path:
         """The folder that holds the project and, below it, the results."""
-        return Path(self.file_path).parent
+        return Path(self.folder) if self.folder else Path(self.file_path).parent
 
     @property
     def output_dir(self) -> Path:

@@ -44,9 +44,9 @@ def _number(text: str, pattern: str) -> int:
     return int(text)
 
 
-def body(shape: type[M]) -> M:
+def body(shape: type[M], limit_bytes: int = serving.SMALL_BODY_BYTES) -> M:
     """The request's JSON body; without one, the message's defaults. Raises HttpError 400, 413."""
-    sent = serving.small_body()
+    sent = serving.small_body(limit_bytes)
     try:
         return wire.decode(sent, shape) if sent.strip() else shape()
     except wire.WireError as error:

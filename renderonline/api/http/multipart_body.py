@@ -1,4 +1,4 @@
-"""Reads enqueue's multipart body as a stream: constant memory, the file written once.
+"""Reads enqueue's multipart body as a stream: constant memory, the file written and hashed once.
 
 The order of the parts is not given. The first part with a file name is the project; a second one
 is only counted, so that the answer can say so.
@@ -6,17 +6,17 @@ is only counted, so that the answer can say so.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import multipart
 
 from renderonline import serving
 from renderonline.api.services.enqueue import Upload
+from renderonline.api.storage.durable import HashedFile
 
 READ_BYTES = 256 * 1024
-MAX_REQUEST_BYTES = 256 * 1024
+MAX_REQUEST_BYTES = serving.LARGE_BODY_BYTES
 MAX_PARTS = 16
 OVERHEAD_BYTES = 1 << 20
 """What a body may have around its file: the request, headers, parts that nobody wants."""
@@ -79,10 +79,10 @@ class _Receiver:
     def __init__(self, target: Path, limit_bytes: int) -> None:
         self._target = target
         self._limit_bytes = limit_bytes
-        self._file: BinaryIO | None = None
+        self._file: HashedFile | None = None
         self._part = ""  # "file", "request" or "" for what is not wanted
         self._sent_name = ""
-        self._size_bytes = 0
+        self._sha256 = ""
         self._file_count = 0
         self._request: bytearray | None = None
 
@@ -105,9 +105,10 @@ class _Receiver:
         return Upload(
             file=self._target if self._file_count else None,
             sent_name=self._sent_name,
-            size_bytes=self._size_bytes,
+            size_bytes=self._file.size_bytes if self._file else 0,
             file_count=self._file_count,
             request=None if self._request is None else bytes(self._request),
+            sha256=self._sha256,
         )
 
     def _begin_part(self, segment: Any) -> None:
@@ -117,15 +118,14 @@ class _Receiver:
             if self._file_count == 1:
                 self._part = "file"
                 self._sent_name = segment.filename
-                self._file = self._target.open("xb")
+                self._file = HashedFile(self._target)
         elif (segment.name or "").lower() == "request" and self._request is None:
             self._part = "request"
             self._request = bytearray()
 
     def _content(self, piece: bytes | bytearray) -> None:
         if self._part == "file" and self._file is not None:
-            self._size_bytes += len(piece)
-            if self._size_bytes > self._limit_bytes:
+            if self._file.size_bytes + len(piece) > self._limit_bytes:
                 raise BadBody(413, too_large(self._limit_bytes))
             self._file.write(piece)
         elif self._part == "request" and self._request is not None:
@@ -135,6 +135,5 @@ class _Receiver:
 
     def _end_part(self) -> None:
         if self._part == "file" and self._file is not None:
-            self._file.flush()
-            os.fsync(self._file.fileno())
+            self._sha256 = self._file.finish()
         self._part = ""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from renderonline import __version__, serving, wire
+from renderonline.api.http import files as file_routes
 from renderonline.api.http import machines as machine_routes
 from renderonline.api.http import tasks as task_routes
 from renderonline.api.http.handlers import as_user
@@ -18,6 +19,7 @@ def routes(app: serving.JsonApp, ctx: Context) -> None:
     app.route("/health", "GET", _health)
     app.route("/ready", "GET", lambda: _ready(ctx))
     task_routes.routes(app, ctx)
+    file_routes.routes(app, ctx)
     machine_routes.routes(app, ctx)
 
 

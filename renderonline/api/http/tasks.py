@@ -7,7 +7,7 @@ import bottle
 from renderonline import serving, wire
 from renderonline.api.domain.model import User
 from renderonline.api.http.handlers import as_user, body, frame_number, number
-from renderonline.api.services import control, frame_list, tasks
+from renderonline.api.services import control, enqueue, frame_list, tasks
 from renderonline.api.services.context import Context
 
 ROOT = "/renderapi/v1/tasks"
@@ -42,6 +42,10 @@ def _looking(app: serving.JsonApp, ctx: Context) -> None:
 
 
 def _doing(app: serving.JsonApp, ctx: Context) -> None:
+    def submit(user: User) -> wire.Message:
+        request = body(wire.EnqueueRequest, serving.LARGE_BODY_BYTES)
+        return wire.TaskCreated(task_id=enqueue.submit(ctx, user, request))
+
     def pause(user: User, task_id: str) -> wire.Message:
         return control.pause(ctx, user, number(task_id), body(wire.PauseRequest).now)
 
@@ -57,6 +61,7 @@ def _doing(app: serving.JsonApp, ctx: Context) -> None:
     def change(user: User, task_id: str) -> wire.Message:
         return control.change(ctx, user, number(task_id), body(wire.TaskChange))
 
+    app.route(ROOT, "POST", as_user(ctx, submit))
     for act in (pause, resume, cancel, requeue):
         app.route(f"{ROOT}/<task_id>/{act.__name__}", "POST", as_user(ctx, act))
     app.route(f"{ROOT}/<task_id>", "PATCH", as_user(ctx, change))

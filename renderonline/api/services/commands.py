@@ -11,7 +11,7 @@ import msgspec
 
 from renderonline import engines, wire
 from renderonline.api.domain.arguments import BadArgument, check_value
-from renderonline.api.domain.model import OUTPUT_FOLDER, ArgType, Engine, Job
+from renderonline.api.domain.model import ArgType, Engine, Job
 from renderonline.engines.base import Adapter, CommandError
 from renderonline.engines.blender_scene import with_movie
 from renderonline.engines.commandline import join
@@ -29,6 +29,15 @@ BLENDERS = ("blender", "bpy")
 
 MovieOf = Callable[[str | None], str | None]
 """Of a scene's name (None: the project's own): its movie format; None if it makes images."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a task is rendered: its main file, the folder of all its files, that of its results."""
+
+    project: Path
+    task_dir: Path
+    output_dir: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +113,17 @@ def build(
     engine: Engine,
     values: dict[str, str],
     argtypes: Sequence[ArgType],
-    project: Path,
+    place: Place,
     wanted: FrameSet | None = None,
-    output_dir: Path | None = None,
     movie_of: MovieOf | None = None,
 ) -> Command:
-    """Expand and complete the engine's command line for a project file at its final path.
+    """Expand and complete the engine's command line for a project at its final place.
 
     `wanted`: the frames that were asked for one by one. `movie_of`: asks the project. Raises
     BadArgument with a sentence for the submitter.
     """
     values = _defaults(engine, values, argtypes) | values
-    output_dir = output_dir or project.parent / OUTPUT_FOLDER
-    argv, owes = _complete(engine, engine.render_argument, values, project, output_dir, movie_of)
+    argv, owes = _complete(engine, engine.render_argument, values, place, movie_of)
     arguments = join(argv)
     if len(arguments.encode()) > MAX_COMMAND_BYTES:
         raise BadArgument("The command line gets too long; shorten the values or the file's name.")
@@ -133,9 +140,8 @@ def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
     """
     recipe = json.loads(job.task.command or "{}")
     values = {**recipe["values"], START: str(frames.first), END: str(frames.last)}
-    argv, owes = _complete(
-        job.engine, recipe["template"], values, Path(job.render.file_path), job.output_dir
-    )
+    place = Place(Path(job.render.file_path), job.render.task_dir, job.output_dir)
+    argv, owes = _complete(job.engine, recipe["template"], values, place)
     if owes.frames is not None:
         owes = msgspec.structs.replace(owes, frames=str(FrameSet.parse(owes.frames) & frames))
     return argv, owes
@@ -145,21 +151,20 @@ def _complete(
     engine: Engine,
     template: str,
     values: dict[str, str],
-    project: Path,
-    output_dir: Path,
+    place: Place,
     movie_of: MovieOf | None = None,
 ) -> tuple[list[str], Owes]:
     specials = {
-        "@uploaded_file": str(project),
-        "@output_dir": str(output_dir),
-        "@task_dir": str(project.parent),
+        "@uploaded_file": str(place.project),
+        "@output_dir": str(place.output_dir),
+        "@task_dir": str(place.task_dir),
     }
     adapter = adapter_of(engine)
     try:
         argv = expand(template, values, specials)
         if movie_of is not None and adapter.name in BLENDERS:
             argv = with_movie(argv, movie_of)
-        argv = adapter.complete(argv, str(output_dir))
+        argv = adapter.complete(argv, str(place.output_dir))
         return argv, adapter.owes(argv, engine.file_pattern)
     except (TemplateError, CommandError, ValueError) as error:
         raise BadArgument(str(error)) from None

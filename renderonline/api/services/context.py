@@ -9,6 +9,7 @@ from typing import Protocol
 
 from renderonline.api.db.connection import Database
 from renderonline.api.domain.model import Chunk
+from renderonline.api.services.contents import Contents
 from renderonline.api.services.fleet import Fleet
 from renderonline.api.storage.folders import TaskFolders
 from renderonline.config import ApiSettings
@@ -38,6 +39,7 @@ class Context:
 
     database: Database
     folders: TaskFolders
+    contents: Contents
     settings: ApiSettings
     clock: Clock
     fleet: Fleet

@@ -14,11 +14,15 @@ from renderonline.api.db.connection import DatabaseFull, Transaction
 from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import Engine, Role, User
 from renderonline.api.domain.names import usable_name
-from renderonline.api.services import commands, variants
+from renderonline.api.services import commands, projects, variants
 from renderonline.api.services.context import Context, Refused, whole_seconds
+from renderonline.api.services.projects import Project
 from renderonline.api.services.variants import Offer, Row
-from renderonline.api.storage.folders import DiskFull
+from renderonline.api.storage.folders import DiskFull, is_disk_full
+from renderonline.manifests import BadManifest
 from renderonline.names import BadName
+
+NO_FILE = "No file was sent: the body needs a part with a file name."
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +34,75 @@ class Upload:
     size_bytes: int
     file_count: int
     request: bytes | None
+    sha256: str = ""  # of the file
 
 
 def enqueue(ctx: Context, user: User, upload: Upload) -> int:
     """A new task in the queue; its id. Raises Refused, having left nothing behind."""
-    if upload.file is None:
-        raise _bad("No file was sent: the body needs a part with a file name.")
+    if upload.file is None and upload.request is None:
+        raise _bad(NO_FILE)
     if upload.request is None:
         raise _bad("No request was sent: the body needs a part named request, with JSON in it.")
     try:
         request = wire.decode(upload.request, wire.EnqueueRequest)
     except wire.WireError as error:
         raise _bad(f"The request part cannot be read. {error}") from None
+    if upload.file is None:
+        if request.manifest is None:
+            raise _bad(NO_FILE)
+        return submit(ctx, user, request)
     if upload.file_count > 1:
         raise _bad("More than one file was sent; a task takes one project file.")
+    if request.manifest is not None:
+        raise _bad("A file and a Manifest were sent; a task takes one of them.")
+    file, sha256, size_bytes = upload.file, upload.sha256, upload.size_bytes
+    return _take(
+        ctx,
+        user,
+        request,
+        upload.sent_name,
+        lambda name: projects.of_upload(name, sha256, size_bytes, file),
+    )
+
+
+def submit(ctx: Context, user: User, request: wire.EnqueueRequest) -> int:
+    """The same, of a project whose files are in the store already."""
+    manifest = request.manifest
+    if manifest is None:
+        raise _bad("The request has no Manifest, which says what the project is made of.")
+    name = manifest.main.rpartition("/")[2]
+    return _take(ctx, user, request, name, lambda _name: projects.of_manifest(manifest))
+
+
+def _take(
+    ctx: Context,
+    user: User,
+    request: wire.EnqueueRequest,
+    sent_name: str,
+    project_of: Callable[[str], Project],
+) -> int:
+    """The checks, in the original's order. `project_of` makes the project of its file's name."""
     _check_limit(ctx, user)
     try:
-        return _take(ctx, user, upload, request)
-    except (BadName, BadArgument) as error:
+        with ctx.database.reading():
+            engines, argtypes = catalog.engines(), catalog.argtypes()
+        engine = _engine(engines, request.engine_id.strip(), sent_name)
+        name = usable_name(sent_name)
+        variants.check_takes(engine, name)
+        project = project_of(name)
+        if project.main.size == 0:
+            raise _bad(f"{name[:80]} is empty. Was it saved?")
+        projects.check_files(ctx, project)
+        moment = ctx.local_now()
+        folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
+        main = folder.joinpath(*project.manifest.main.split("/"))
+        movie_of = _movie_of(projects.source(ctx, project, project.main))
+        offer = Offer(engines, argtypes, folder, main, partial(_is_own, ctx, user), movie_of)
+        rows = variants.rows(request, engine, offer)
+    except (BadName, BadArgument, BadManifest) as error:
         raise _bad(str(error)) from None
-
-
-def _take(ctx: Context, user: User, upload: Upload, request: wire.EnqueueRequest) -> int:
-    with ctx.database.reading():
-        engines, argtypes = catalog.engines(), catalog.argtypes()
-    engine = _engine(engines, request.engine_id.strip(), upload.sent_name)
-    name = usable_name(upload.sent_name)
-    variants.check_takes(engine, name)
-    if upload.size_bytes == 0:
-        raise _bad(f"{name[:80]} is empty. Was it saved?")
-    moment = ctx.local_now()
-    folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
-    assert upload.file is not None
-    is_own = partial(_is_own, ctx, user)
-    offer = Offer(engines, argtypes, folder / name, is_own, _movie_of(upload.file))
-    rows = variants.rows(request, engine, offer)
-    _store(ctx, folder, upload.file, name)
-    add = partial(_add, user, moment, offer.project, upload.size_bytes, rows)
-    return _commit(ctx, user, folder, add)
+    add = partial(_add, user, moment, offer, project, rows)
+    return _store(ctx, user, folder, project, add)
 
 
 def _movie_of(project: Path) -> commands.MovieOf:
@@ -81,16 +116,21 @@ def _movie_of(project: Path) -> commands.MovieOf:
     return movie_of
 
 
-def _add(user: User, moment: datetime, project: Path, size: int, rows: Sequence[Row]) -> list[int]:
+def _add(
+    user: User, moment: datetime, offer: Offer, project: Project, rows: Sequence[Row]
+) -> list[int]:
     """Write the rows: the first is the task that the user sees, the others its variants."""
+    is_flat = offer.project.parent == offer.folder
     task_ids: list[int] = []
     for row in rows:
         render = {
-            "file_name": project.name,
-            "file_path": str(project),
-            "file_size": size,
+            "file_name": offer.project.name,
+            "file_path": str(offer.project),
+            "file_size": project.main.size,
             "arguments": row.command.arguments,
             "engine_id": row.engine.engine_id,
+            "manifest": project.ref.sha256,
+            "folder": None if is_flat else str(offer.folder),
         }
         frames = None if row.command.frames is None else str(row.command.frames)
         parent = {"parent_id": task_ids[0]} if task_ids else {}
@@ -100,13 +140,22 @@ def _add(user: User, moment: datetime, project: Path, size: int, rows: Sequence[
     return task_ids
 
 
-def _store(ctx: Context, folder: Path, file: Path, name: str) -> None:
-    """Move the upload into its task's folder. Raises Refused 507, having left nothing behind."""
+def _store(
+    ctx: Context, user: User, folder: Path, project: Project, add: Callable[[], list[int]]
+) -> int:
+    """Make the project's folder, and write the tasks that `add` writes; the id of the first.
+
+    Raises Refused 403, 409, 507, having left nothing behind.
+    """
     try:
-        ctx.folders.create(folder, file, name)
+        with projects.written(ctx, project) as whole:
+            ctx.folders.create(folder, partial(projects.fill, ctx, whole))
+            return _commit(ctx, user, folder, whole, add)
     except DiskFull:
         raise _full() from None
     except OSError as error:
+        if is_disk_full(error):
+            raise _full() from None
         raise Refused(
             507,
             "storage",
@@ -114,15 +163,15 @@ def _store(ctx: Context, folder: Path, file: Path, name: str) -> None:
         ) from None
 
 
-def _commit(ctx: Context, user: User, folder: Path, add: Callable[[], list[int]]) -> int:
-    """Write the tasks that `add` writes; if that fails, `folder` goes. The id of the first.
-
-    Raises Refused 403, 507.
-    """
+def _commit(
+    ctx: Context, user: User, folder: Path, project: Project, add: Callable[[], list[int]]
+) -> int:
+    """Write the rows; if that fails, `folder` goes, and what came with the project."""
 
     def write(tx: Transaction) -> int:
         tasks.lock_user(user.user_id)
         _within_limit(user)
+        projects.write(ctx, project, user.user_id)
         task_ids = add()
         for task_id in task_ids:
             tx.after_commit(partial(ctx.changed, task_id))
@@ -130,12 +179,13 @@ def _commit(ctx: Context, user: User, folder: Path, add: Callable[[], list[int]]
 
     try:
         task_id = ctx.database.transact(write)
-    except DatabaseFull:
+    except BaseException as error:
         ctx.folders.discard(folder)
-        raise _full() from None
-    except BaseException:
-        ctx.folders.discard(folder)
+        ctx.contents.abandon(project.arrivals)
+        if isinstance(error, DatabaseFull):
+            raise _full() from None
         raise
+    ctx.contents.store.secure(project.arrivals)
     ctx.folders.settle(folder)
     return task_id
 

@@ -23,7 +23,7 @@ from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import OUTPUT_FOLDER, ArgType, Engine, Task
 from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import commands, options
-from renderonline.api.services.commands import END, START, Command
+from renderonline.api.services.commands import END, START, Command, Place
 from renderonline.api.services.context import Context
 from renderonline.names import BadName, checked
 
@@ -47,10 +47,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What a submission is checked against. `project`: where it will lie."""
+    """What a submission is checked against. `project`: where its main file will lie, in `folder` or
+    below it."""
 
     engines: Sequence[Engine]
     argtypes: Sequence[ArgType]
+    folder: Path
     project: Path
     is_own: Callable[[int], bool]  # whether the submitter has that task
     movie_of: commands.MovieOf
@@ -82,12 +84,12 @@ def _row(
     offer: Offer,
     variant: str | None = None,
 ) -> Row:
-    folder = offer.project.parent / OUTPUT_FOLDER
+    output_dir = offer.folder / OUTPUT_FOLDER
+    if variant:
+        output_dir /= variant
     wanted = commands.add_frames(values, request.frames, engine, offer.argtypes)
-    output_dir = folder / variant if variant else folder
-    command = commands.build(
-        engine, values, offer.argtypes, offer.project, wanted, output_dir, offer.movie_of
-    )
+    place = Place(offer.project, offer.folder, output_dir)
+    command = commands.build(engine, values, offer.argtypes, place, wanted, offer.movie_of)
     columns = options.columns(request, engine, command, offer.is_own)
     return Row(engine, command, columns | ({"variant": variant} if variant else {}))
 

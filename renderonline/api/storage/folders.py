@@ -60,22 +60,28 @@ class TaskFolders:
             stamp += 1  # two tasks of one user in the same 100 ns
         return (root / str(user_id) / str(stamp)).absolute()
 
-    def create(self, folder: Path, upload: Path, name: str) -> None:
-        """Make a planned folder and move the upload into it. `settle` follows the commit.
+    def create(self, folder: Path, fill: Callable[[Path], None]) -> None:
+        """Make a planned folder and let `fill` put the project into it. `settle` follows the commit.
 
-        Raises DiskFull; FileExistsError if somebody else took the folder; OSError.
+        Raises DiskFull; FileExistsError if somebody else took the folder; OSError; what `fill`
+        raises. Then nothing is left of the folder.
         """
         self._note(folder)
         try:
             folder.mkdir(parents=True)
-            _move(upload, folder / name)
         except FileExistsError:
             self._note_path(folder).unlink(missing_ok=True)
             raise
         except OSError as error:
             self.discard(folder)
-            if is_disk_full(error):
-                raise DiskFull from None
+            raise _told(error) from None
+        try:
+            fill(folder)
+        except OSError as error:
+            self.discard(folder)
+            raise _told(error) from None
+        except BaseException:
+            self.discard(folder)
             raise
 
     def settle(self, folder: Path) -> None:
@@ -125,17 +131,5 @@ def remove_tree(folder: Path) -> bool:
     return False
 
 
-def _move(source: Path, target: Path) -> None:
-    """Into place, whole; across file systems by a copy that is on disk before it gets its name."""
-    try:
-        source.replace(target)
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        temporary = target.with_name(target.name + ".part")
-        with source.open("rb") as reader, temporary.open("wb") as writer:
-            shutil.copyfileobj(reader, writer, 1 << 20)
-            writer.flush()
-            os.fsync(writer.fileno())
-        temporary.replace(target)
-        source.unlink()
+def _told(error: OSError) -> Exception:
+    return DiskFull() if is_disk_full(error) else error
