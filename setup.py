@@ -30,6 +30,7 @@ CORE = [
     "rich>=13.9,<16",
     "zipstream-ng>=1.8,<2",
     "zstandard>=0.22,<1",
+    "blender-asset-tracer>=1.23,<2",  # 2.x needs Python 3.13
 ]
 TESTS = [
     "pytest>=8,<10",

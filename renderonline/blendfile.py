@@ -125,9 +125,22 @@ def read(file: Path) -> BlendFacts:
     """
     try:
         with file.open("rb") as raw:
-            return _facts(_Stream(raw, file.stat().st_size))
+            return read_from(raw, file.stat().st_size)
     except _ERRORS:
         return UNKNOWN
+
+
+def read_from(raw: IO[bytes], size_bytes: int) -> BlendFacts:
+    """The same of an open file that can be sought in."""
+    try:
+        return _facts(_Stream(raw, size_bytes))
+    except _ERRORS:
+        return UNKNOWN
+
+
+def is_blend(head: bytes) -> bool:
+    """Whether a file that begins so may be a .blend: as it is, or packed as Blender packs them."""
+    return head.startswith((b"BLENDER", b"\x1f\x8b", b"\x28\xb5\x2f\xfd"))
 
 
 # --------------------------------------------------------------------------- blocks

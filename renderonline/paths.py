@@ -21,6 +21,11 @@ def config_dir() -> Path:
     return Path(platformdirs.user_config_dir(APP, appauthor=False))
 
 
+def cache_dir() -> Path:
+    """Platformdirs' folder for what can be made again; not created here."""
+    return Path(platformdirs.user_cache_dir(APP, appauthor=False))
+
+
 def executable_dir() -> Path:
     """The folder of the frozen executable, or of renderonline.py in a checkout."""
     if getattr(sys, "frozen", False):

@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "manifests": ("wire", "names"),
     "blendfile": (),
     "engines": ("wire", "frames", "paths"),
-    "client": (*GROUND, "frames"),
+    "client": (*GROUND, "frames", "blendfile"),
     "node": (*GROUND, "serving", "engines", "client", "frames"),
     "tray": (*GROUND, "client", "frames"),
     "api.domain": ("wire", "frames", "names"),
@@ -64,7 +64,8 @@ ONLY_IN = {
     "cheroot": ("serving",),
     "rich": ("commands",),
     "bpy": ("engines",),
-    "zstandard": ("blendfile",),
+    "zstandard": ("blendfile", "client.blend"),
+    "blender_asset_tracer": ("client.blend",),
 }
 """Libraries that one place of ours hides from the rest."""
 

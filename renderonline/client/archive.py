@@ -55,7 +55,7 @@ def plan(infos: Iterable[zipfile.ZipInfo], project: str, whole: bool, windows: b
     without that folder's name. A task made by the original has no such folder: its results are all
     but the project file.
     """
-    files = [(info, _safe_name(info, windows)) for info in infos if not info.is_dir()]
+    files = [(info, safe_name(info, windows)) for info in infos if not info.is_dir()]
     if whole:
         return [Entry(info, name) for info, name in files]
     results = [
@@ -68,8 +68,11 @@ def plan(infos: Iterable[zipfile.ZipInfo], project: str, whole: bool, windows: b
     return [Entry(info, name) for info, name in files if str(name) != project]
 
 
-def _safe_name(info: zipfile.ZipInfo, windows: bool) -> PurePosixPath:
-    """The entry's path, relative and free of tricks. Raises ArchiveError."""
+def safe_name(info: zipfile.ZipInfo, windows: bool) -> PurePosixPath:
+    """The entry's path, relative and free of tricks. Raises ArchiveError.
+
+    `windows`: it must also be one that Windows can have.
+    """
     shown = repr(info.filename)
     if stat.S_ISLNK(info.external_attr >> 16):
         raise ArchiveError(f"The archive holds the link {shown}; only files are taken from it.")

@@ -1,0 +1,189 @@
+"""What a project is made of: its files, each with its place, and the one that is rendered.
+
+A bundle is made without a network and without reading more of the files than must be: of a .blend
+what it links to, of a folder or a ZIP the names. `check` then says whether every platform could
+hold it.
+"""
+
+from __future__ import annotations
+
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from renderonline import blendfile, manifests, paths, wire
+from renderonline.blendfile import BlendFacts
+from renderonline.client import zips
+from renderonline.client.errors import Unusable
+from renderonline.client.sources import DiskFile, Source
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of a project."""
+
+    place: str  # in the bundle, with "/"
+    source: Source
+    size_bytes: int
+    is_executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A file that the project names and that is not there."""
+
+    path: str
+    users: tuple[str, ...]  # who uses it, for people: 'image "wood" in props/chair.blend'
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A project that can be sent."""
+
+    origin: Path  # what was named: a file, a folder, a ZIP
+    main: str  # the place of the file that is rendered
+    parts: tuple[Part, ...]  # by their places
+    facts: BlendFacts = blendfile.UNKNOWN
+    missing: tuple[Missing, ...] = ()
+    notes: tuple[str, ...] = ()  # sentences: what was left out
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(part.size_bytes for part in self.parts)
+
+    @property
+    def main_part(self) -> Part:
+        return next(part for part in self.parts if part.place == self.main)
+
+
+def of(
+    path: Path, main: str | None = None, project: Path | None = None, follow_links: bool = True
+) -> Bundle:
+    """The bundle of a file, a folder or a ZIP. Raises Unusable.
+
+    `main`: which file of a folder or a ZIP is rendered. `project`: the folder that a .blend's
+    project lies in, by default its own. `follow_links`: take what a .blend links to as well.
+    """
+    path = path.absolute()
+    try:
+        if path.is_dir():
+            return _of_folder(path, _chosen(path, main), follow_links)
+        if main is not None:
+            return check(_of_zip(path, main.replace("\\", "/")))
+        return _of_file(path, project, follow_links)
+    except OSError as error:
+        raise Unusable(f"{error.filename or path}: {error.strerror or error}.") from None
+
+
+def check(bundle: Bundle) -> Bundle:
+    """The bundle, if a farm can take it: a file where each needs one, on every platform. Raises
+    Unusable."""
+    files = [wire.ManifestFile(p.place, "0" * 64, p.size_bytes) for p in bundle.parts]
+    try:
+        manifests.check(wire.Manifest(main=bundle.main, files=files))
+    except manifests.BadManifest as error:
+        raise Unusable(f"{bundle.origin} cannot be sent. {error}") from None
+    if not bundle.main_part.size_bytes:
+        raise Unusable(f"{bundle.main_part.source.path} is empty.", "Save the project again.")
+    return bundle
+
+
+# --------------------------------------------------------------------------- one file, and its links
+
+
+def _of_file(path: Path, project: Path | None, follow_links: bool) -> Bundle:
+    root = path.parent if project is None else project.absolute()
+    if not path.is_relative_to(root):
+        raise Unusable(f"{path} does not lie in the project's folder {root}.")
+    if not follow_links or not _is_blend(path):
+        part = _part(path.relative_to(root).as_posix(), path)
+        return check(Bundle(path, part.place, (part,), _facts(path)))
+    main, files, missing = _gather(path, root)
+    parts = tuple(_part(place, files[place]) for place in sorted(files))
+    return check(Bundle(path, main, parts, _facts(path), missing))
+
+
+def _gather(main: Path, root: Path) -> tuple[str, dict[str, Path], tuple[Missing, ...]]:
+    """A .blend with its links: its place, where the files are by their places, what is not there."""
+    try:
+        from renderonline.client import blend  # late: a .blend only needs it
+    except ImportError:
+        raise Unusable(
+            "This renderonline was built without what reads the links of a .blend file.",
+            "Send the file alone (`--no-links`), or use a build that has it.",
+        ) from None
+    found = blend.gather(main, root, paths.cache_dir() / "scenes")
+    missing = tuple(Missing(path, tuple(users)) for path, users in found.missing.items())
+    return found.main, found.files, missing
+
+
+def _is_blend(path: Path) -> bool:
+    if path.suffix.lower() != ".blend":
+        return False
+    with path.open("rb") as file:
+        return blendfile.is_blend(file.read(8))
+
+
+def _facts(path: Path) -> BlendFacts:
+    return blendfile.read(path) if path.suffix.lower() == ".blend" else blendfile.UNKNOWN
+
+
+def _part(place: str, path: Path) -> Part:
+    status = path.stat()
+    is_executable = bool(status.st_mode & stat.S_IXUSR) and path.suffix.lower() != ".blend"
+    return Part(place, DiskFile(path), status.st_size, is_executable)
+
+
+# --------------------------------------------------------------------------- a folder
+
+
+_DROPPINGS = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
+"""What operating systems leave in folders."""
+
+
+def _chosen(folder: Path, main: str | None) -> str:
+    """The main file of a folder, with "/". Raises Unusable."""
+    if main is None:
+        raise Unusable(
+            f"{folder} is a folder.", "Say which file in it is to be rendered (`--main NAME`)."
+        )
+    chosen = main.replace("\\", "/")
+    if not (folder / chosen).is_file():
+        raise Unusable(f"There is no file {main} in {folder}.", "Name it as it lies in there.")
+    return chosen
+
+
+def _of_folder(folder: Path, main: str, follow_links: bool) -> Bundle:
+    files: dict[str, Path] = {}
+    notes: list[str] = []
+    for path in sorted(folder.rglob("*")):
+        place = path.relative_to(folder).as_posix()
+        if path.is_file() and path.name.lower() not in _DROPPINGS:
+            files[place] = path
+        elif path.is_symlink() or not (path.is_dir() or path.is_file()):
+            notes.append(f"{path} is left out: it leads to a folder, to nothing, or is no file.")
+    missing: tuple[Missing, ...] = ()
+    facts = _facts(folder / main)
+    if follow_links and _is_blend(folder / main):
+        main, linked, missing = _gather(folder / main, folder)
+        files |= linked
+    parts = tuple(_part(place, files[place]) for place in sorted(files))
+    return check(Bundle(folder, main, parts, facts, missing, tuple(notes)))
+
+
+# --------------------------------------------------------------------------- a ZIP
+
+
+def _of_zip(path: Path, main: str) -> Bundle:
+    entries = zips.entries(path)
+    parts = tuple(
+        Part(entry.name, entry, entry.size_bytes, entry.is_executable) for entry in entries
+    )
+    chosen = next((part for part in parts if part.place == main), None)
+    if chosen is None:
+        raise Unusable(f"There is no file {main} in {path}.", "Name it as it lies in there.")
+    facts = blendfile.UNKNOWN
+    if main.lower().endswith(".blend"):
+        with chosen.source.open() as file:
+            facts = blendfile.read_from(file, chosen.size_bytes)
+    return Bundle(path, main, parts, facts)
