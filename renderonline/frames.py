@@ -1,8 +1,8 @@
 """Which frames: an immutable set of frame numbers, written "1-250x2,300,-5--1".
 
-Owns the grammar of frame ranges and their arithmetic. A set is kept as runs, so that a million
-frames cost as much as one; only where differently stepped runs interleave are they walked frame
-by frame. Pure; imported by api, node and client.
+Owns the grammar of frame ranges, their arithmetic, and which frame a file is. A set is kept as
+runs, so that a million frames cost as much as one; only where differently stepped runs interleave
+are they walked frame by frame. Pure; imported by api, node and client.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ MAX_TEXT = 100_000
 
 MAX_FRAME = 2**31 - 1
 """Largest frame number, either sign; renderers count frames in 32 bits."""
+
+_NUMBERS = re.compile(r"-?\d+")
+_EXTENSION = re.compile(r"\.[A-Za-z]\w*$")  # begins with a letter: in `shot.0007` a frame follows
 
 _ITEM = re.compile(r"(-?[0-9]{1,10})(?:-(-?[0-9]{1,10})(?:x([0-9]{1,10}))?)?")
 
@@ -253,3 +256,19 @@ def _append(current: range, frame: int) -> tuple[range | None, range]:
     if len(current) == 2 and current.step != 1:
         return range(current[0], current[0] + 1), range(current[-1], frame + 1, frame - current[-1])
     return current, range(frame, frame + 1)
+
+
+def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
+    """The frame a file belongs to: by its name if that holds an owed number, else the current one.
+
+    The last number before the extension (`.jp2` is no frame 2) counts, with and without a hyphen
+    before it (`shot-0005.png` is frame 5, `shot_-0005.png` may be frame -5). None where nothing
+    tells.
+    """
+    stem = _EXTENSION.sub("", name)
+    numbers = [int(text) for text in reversed(_NUMBERS.findall(stem))]
+    candidates = [number for text in numbers for number in dict.fromkeys((text, abs(text)))]
+    named = next((number for number in candidates if number in owed), None)
+    if named is not None:
+        return named
+    return current if current is not None else next(iter(candidates), None)

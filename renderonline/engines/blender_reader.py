@@ -7,7 +7,6 @@ as saved and its file has been opened, and the attempt once every frame owed has
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from renderonline.engines.blender_command import SCRIPT_FAILED
 from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step
 from renderonline.engines.blender_troubles import Trouble, Weight
 from renderonline.engines.endings import Crash, Tail, crash, is_disk_full, sentences, unmatched
-from renderonline.frames import FrameSet
+from renderonline.frames import FrameSet, frame_of
 from renderonline.wire import Cause, Owes, Reason
 
 MAX_NOTICES = 20
@@ -43,9 +42,6 @@ _NOT_OVERWRITTEN = (
     "properties, or delete that file."
 )
 _DISK_FULL = "The disk of the machine is full. Free some space there."
-
-_NUMBERS = re.compile(r"-?\d+")
-_EXTENSION = re.compile(r"\.[A-Za-z]\w*$")  # begins with a letter: in `shot.0007` a frame follows
 
 
 class BlenderReader:
@@ -233,22 +229,6 @@ class BlenderReader:
         if self._has_quit and not self._has_begun:
             yield Verdict(False, Cause.SCENE, f"{symptom} {_NOTHING_TO_RENDER}")
         yield _machine(symptom)
-
-
-def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
-    """The frame a file belongs to: by its name if that holds an owed number, else the current one.
-
-    The last number before the extension (`.jp2` is no frame 2) counts, with and without a hyphen
-    before it (`shot-0005.png` is frame 5, `shot_-0005.png` may be frame -5). None where nothing
-    tells.
-    """
-    stem = _EXTENSION.sub("", name)
-    numbers = [int(text) for text in reversed(_NUMBERS.findall(stem))]
-    candidates = [number for text in numbers for number in dict.fromkeys((text, abs(text)))]
-    named = next((number for number in candidates if number in owed), None)
-    if named is not None:
-        return named
-    return current if current is not None else next(iter(candidates), None)
 
 
 def _machine(message: str, reason: Reason | None = None) -> Verdict:

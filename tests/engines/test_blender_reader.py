@@ -9,8 +9,8 @@ from PIL import Image
 
 from renderonline.engines.base import Ending, FrameSaved, Notice, Progress
 from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step, plain, read
-from renderonline.engines.blender_reader import MAX_NOTICES, BlenderReader, frame_of
-from renderonline.frames import FrameSet
+from renderonline.engines.blender_reader import MAX_NOTICES, BlenderReader
+from renderonline.frames import FrameSet, frame_of
 from renderonline.wire import Cause, Owes, Reason
 
 V29 = "Fra:7 Mem:8.01M (Peak 8.03M) | Time:00:00.36 | Remaining:00:00.20 | Mem:0.9M, Peak:0.9M | Scene, View Layer | "
