@@ -28,7 +28,6 @@ CORE = [
     'pywin32>=306; sys_platform == "win32"',  # Job Objects, so that renderers end with their node
     "Pillow>=11,<14",
     "rich>=13.9,<16",
-    "zipstream-ng>=1.8,<2",
     "zstandard>=0.22,<1",
     "blender-asset-tracer>=1.23,<2",  # 2.x needs Python 3.13
 ]

@@ -318,6 +318,13 @@ def _waitress(app: Any, host: str, port: int, max_body_bytes: int) -> Any:
         # times faster than waitress's defaults.
         recv_bytes=1 << 20,
         inbuf_overflow=64 << 20,
+        # So that an answer never goes through a file: what a slow reader has not taken yet is less
+        # than what is kept in memory.
+        outbuf_high_watermark=1 << 20,
+        outbuf_overflow=4 << 20,
+        # An OSError inside an answer (a download whose file has changed) ends the connection without
+        # a traceback; the app has said why.
+        log_socket_errors=False,
         max_request_body_size=max_body_bytes,
         channel_timeout=60,
         connection_limit=1000,

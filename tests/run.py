@@ -60,6 +60,8 @@ NEEDS = (
     Need("git", _program("git")),
     Need("blender", _program("blender")),
     Need("povray", _program("povray")),
+    Need("unzip", _program("unzip")),
+    Need("libarchive-tools", _program("bsdtar")),
     Need("mariadb-server-core", _program("mariadbd")),
     Need("mariadb-client", _program("mariadb")),
     # Blender and bpy draw through these where there is no display, and bpy links to the last four.

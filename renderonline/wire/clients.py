@@ -243,11 +243,25 @@ class Frame(Message):
     machine_id: int | None = None
     seconds: float | None = None  # done: the mean of what was rendered with it
     attempts: int = 0  # how many attempts it was part of
+    files: list[str] = []  # what has been rendered of it: paths as in ResultFile
 
 
 class FramesResponse(Message):
     frames: list[Frame]
     next: int | None = None  # pass as `from` for the next page
+
+
+class ResultFile(Message):
+    """A file that has been rendered."""
+
+    path: str  # relative to the task's results, "/" between its parts
+    size: int  # in bytes
+    modified: str  # UTC, with Z
+
+
+class FilesResponse(Message):
+    files: list[ResultFile]
+    next: str | None = None  # pass as `after` for the next page
 
 
 class PauseRequest(Message):

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from renderonline.api.storage import archive
+from renderonline.api.storage import archive, trees
 from renderonline.api.storage.folders import remove_tree
 
 
 def names(folder: Path) -> list[str]:
-    packed = b"".join(archive.of_folder(folder, is_final=True).pieces)
+    packed = b"".join(archive.live(trees.entries(folder)))
     return zipfile.ZipFile(io.BytesIO(packed)).namelist()
 
 

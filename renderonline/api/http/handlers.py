@@ -15,11 +15,16 @@ M = TypeVar("M", bound=wire.Message)
 
 def as_user(ctx: Context, act: Callable[..., wire.Message]) -> Callable[..., Any]:
     """A handler that finds out who calls, and answers what `act(user, …)` returns or refuses."""
+    return for_user(ctx, lambda user, **arguments: serving.reply(act(user, **arguments)))
+
+
+def for_user(ctx: Context, act: Callable[..., Any]) -> Callable[..., Any]:
+    """The same for an `act` whose answer is no JSON: an answer of bottle's."""
 
     def handle(**arguments: str) -> Any:
         user = callers.user(ctx)
         try:
-            return serving.reply(act(user, **arguments))
+            return act(user, **arguments)
         except Refused as error:
             raise serving.HttpError(error.status, error.code, error.message, error.hint) from None
 

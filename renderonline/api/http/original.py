@@ -13,8 +13,9 @@ import bottle
 from renderonline import serving, wire
 from renderonline.api.domain.model import User
 from renderonline.api.http import callers, multipart_body
-from renderonline.api.services import enqueue, tasks
+from renderonline.api.services import enqueue, results, tasks
 from renderonline.api.services.context import Context, Refused
+from renderonline.api.storage.archive import Archive
 from renderonline.api.storage.folders import is_disk_full
 
 log = logging.getLogger(__name__)
@@ -128,15 +129,16 @@ def _delete(ctx: Context) -> Any:
 
 def _download(ctx: Context) -> Any:
     def act(user: User, task_id: int) -> Any:
-        results = tasks.results(ctx, user, task_id)
+        packed = results.packed(ctx, user, task_id, missing=400)
         headers = {
             "Content-Type": "application/zip",
             # Unquoted, and no `filename*`: what the original's client reads.
             "Content-Disposition": f"attachment; filename={uuid.uuid4()}.zip",
         }
-        if results.size_bytes is not None:
-            headers["Content-Length"] = str(results.size_bytes)
-        return bottle.HTTPResponse(results.pieces, 200, headers=headers)
+        if isinstance(packed, Archive):
+            headers["Content-Length"] = str(packed.size_bytes)
+            return bottle.HTTPResponse(packed.pieces(0, packed.size_bytes), 200, headers=headers)
+        return bottle.HTTPResponse(packed, 200, headers=headers)
 
     return _on_task(ctx, _not_provided, act)
 

@@ -6,6 +6,7 @@ from renderonline import wire
 from renderonline.api.db import chunks
 from renderonline.api.domain import changes, frame_states
 from renderonline.api.domain.model import User
+from renderonline.api.services import results
 from renderonline.api.services.context import Context
 from renderonline.api.services.tasks import own
 from renderonline.frames import MAX_FRAME, FrameSet
@@ -26,7 +27,9 @@ def page(ctx: Context, user: User, task_id: int, first: int, limit: int) -> wire
         wanted = changes.all_frames(task) & FrameSet.between(first, MAX_FRAME)
         shown = wanted.take(limit)
         attempts = chunks.of_task(task_id, MAX_CHUNKS) if shown.runs else []
+    frames = frame_states.told(task, attempts, shown)
+    files = results.files_of(ctx, user, task_id, shown)
+    for frame in frames:
+        frame.files = files.get(frame.frame, [])
     rest = wanted - shown
-    return wire.FramesResponse(
-        frames=frame_states.told(task, attempts, shown), next=rest.first if rest.runs else None
-    )
+    return wire.FramesResponse(frames=frames, next=rest.first if rest.runs else None)

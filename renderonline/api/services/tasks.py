@@ -1,10 +1,9 @@
-"""What a user does with tasks that are there: look, take out of the queue, collect, delete."""
+"""What a user does with tasks that are there: look, take out of the queue, delete."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,11 +13,9 @@ from renderonline.api.db.connection import Transaction
 from renderonline.api.domain import model, rollup, waiting
 from renderonline.api.domain.rollup import Sum
 from renderonline.api.domain.standing import Standing
-from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import states, variants
 from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context, Refused
-from renderonline.api.storage import archive
 from renderonline.engines.template import placeholders
 from renderonline.wire import TaskState
 
@@ -128,22 +125,6 @@ def delete(ctx: Context, user: model.User, task_id: int) -> None:
         tx.after_commit(lambda: _remove(ctx, folder))
 
     ctx.database.transact(write)
-
-
-def results(ctx: Context, user: model.User, task_id: int) -> archive.Archive:
-    """The task's folder as a ZIP, with what there is so far; of a variant without the others'
-    results. Raises Refused."""
-    with ctx.database.reading():
-        job = own(user, task_id, status=400)
-        parent_id = job.task.parent_id
-        others = tasks.variants(parent_id) if parent_id is not None else []
-    folder = job.render.task_dir
-    # A renderer may have put a link in the folder's place, to have others' files handed out.
-    if folder.is_symlink() or not folder.is_dir():
-        raise Refused(400, "no_files", f"The files of task {task_id} are not there any more.")
-    is_final = all(task.state not in QUEUED_TASK for task in (job.task, *others))
-    but = {replace(job, task=task).output_dir for task in others if task.task_id != task_id}
-    return archive.of_folder(folder, is_final, but)
 
 
 def _remove(ctx: Context, folder: Path) -> None:

@@ -19,6 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from renderonline import paths
+from renderonline.api.storage.checksums import Checksums
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class TaskFolders:
         self.default_root = paths.private_dir(data_path / "projects")
         self._incoming = paths.private_dir(data_path / "incoming")
         self._pending = paths.private_dir(data_path / "pending")
+        self.checksums = Checksums(paths.private_dir(data_path / "checksums"))
 
     def incoming_file(self) -> Path:
         """A name for an upload that is being received; nothing is there yet."""
@@ -96,6 +98,7 @@ class TaskFolders:
         """Remove `folder` and all in it; whether it is gone. If not, the next start tries again."""
         gone = remove_tree(folder)
         if gone:
+            self.checksums.forget(folder)
             self._note_path(folder).unlink(missing_ok=True)
         return gone
 
