@@ -36,6 +36,7 @@ TESTS = [
     "pytest-xdist>=3.6,<4",
     "hypothesis>=6.100,<7",
     "cryptography>=42",
+    "tuspy>=1.1,<2",
 ]
 LINT = [
     "mypy>=1.11,<3",

@@ -92,6 +92,12 @@ def _size(value: Any, _place: Place) -> int:
     return value
 
 
+def _size_or_none(value: Any, _place: Place) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ValueError("takes a whole number of bytes, 0 or more")
+    return value
+
+
 def _web_address(value: Any, _place: Place) -> str | None:
     if value is None or value == "":
         return None
@@ -265,6 +271,13 @@ class ApiSettings:
     )
     upload_limit_bytes: int = _setting(
         "UploadLimitBytes", _size, 64 * 2**30, "The largest project file that is accepted."
+    )
+    disk_floor_bytes: int = _setting(
+        "DiskFloorBytes",
+        _size_or_none,
+        2 * 2**30,
+        "What has to stay free on the disk of DataPath: what would need more is refused before it is "
+        "sent. 0: the disk may be filled.",
     )
     retries: int = _setting(
         "Retries",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from renderonline import lifecycle, paths
 from renderonline.api.db import tasks
-from renderonline.api.db.connection import Database, DatabaseError
+from renderonline.api.db.connection import Database, DatabaseError, DatabaseFull
 from renderonline.api.db.connection_string import parse
 from renderonline.api.hpc_client import HpcClient
 from renderonline.api.http import nodes, original, ours
@@ -22,10 +22,13 @@ from renderonline.api.services.contents import Contents
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.room import Room
 from renderonline.api.services.stop import Stopper
+from renderonline.api.services.uploads import Uploads
 from renderonline.api.services.watch import Watch
 from renderonline.api.storage.contents import ContentStore
 from renderonline.api.storage.folders import TaskFolders
+from renderonline.api.storage.uploads import UploadStore
 from renderonline.config import ApiSettings, ConfigError, Loaded
 from renderonline.serving import HttpError, JsonApp, Server
 
@@ -58,10 +61,14 @@ class Api:
         takes_reports = settings.certificate is None or settings.public_url is not None
         fleet, hpc = Fleet(settings.poll_seconds, takes_reports, clock), HpcClient()
         board = Board(self.database, fleet, clock)
+        store = ContentStore(settings.data_path / "contents")
+        contents, room = Contents(self.database, store, clock), Room(settings)
         self.ctx = Context(
             database=self.database,
             folders=TaskFolders(settings.data_path),
-            contents=Contents(self.database, ContentStore(settings.data_path / "contents"), clock),
+            contents=contents,
+            uploads=Uploads(UploadStore(settings.data_path / "uploads"), contents, room, settings),
+            room=room,
             settings=settings,
             clock=clock,
             fleet=fleet,
@@ -75,6 +82,7 @@ class Api:
             background=self._background,
         )
         self.ctx.folders.repair(partial(_is_wanted, self.database))
+        self.ctx.uploads.store.repair()
         app = JsonApp(_unavailable)
         original.routes(app, self.ctx)
         ours.routes(app, self.ctx)
@@ -161,6 +169,8 @@ def _unavailable(error: Exception) -> HttpError | None:
     if not isinstance(error, DatabaseError):
         return None
     log.error("a request failed: %s", error)
+    if isinstance(error, DatabaseFull):
+        return HttpError(507, "disk_full", "The disk of the server's database is full.")
     return HttpError(
         503,
         "database",

@@ -232,7 +232,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
-    with running_house(tmp_path / "house", data=small_disk / "data") as house:
+    with running_house(tmp_path / "house", data=small_disk / "data", DiskFloorBytes=0) as house:
         house.task()
         with unchanged(house):
             answer = house.enqueue(content=b"x" * 3_000_000)
@@ -244,7 +244,7 @@ def test_full_disk_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
 def test_disk_that_fills_up_at_any_step_leaves_nothing(small_disk: Path, tmp_path: Path) -> None:
     """With one more free page each time, the failure moves from the upload to the commit."""
     statuses = []
-    with running_house(tmp_path / "house", data=small_disk / "data") as house:
+    with running_house(tmp_path / "house", data=small_disk / "data", DiskFloorBytes=0) as house:
         house.task()
         filler = small_disk / "filler"
         for free_pages in range(14):

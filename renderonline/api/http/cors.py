@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 PREFIX = "/renderapi/"
+UPLOADS = "/renderapi/v1/files/uploads"
 
 
 class Cors:
@@ -20,7 +21,7 @@ class Cors:
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         if not environ.get("PATH_INFO", "").startswith(PREFIX):
             return self._app(environ, start_response)
-        if environ["REQUEST_METHOD"] == "OPTIONS":
+        if environ["REQUEST_METHOD"] == "OPTIONS" and not _is_tus_question(environ):
             start_response("204 No Content", _preflight(environ))
             return []
 
@@ -30,6 +31,13 @@ class Cors:
             return start_response(status, allowed, *rest)
 
         return self._app(environ, with_headers)
+
+
+def _is_tus_question(environ: dict[str, Any]) -> bool:
+    """A tus client asks what the server can do; a browser's preflight always names a method."""
+    return "HTTP_ACCESS_CONTROL_REQUEST_METHOD" not in environ and environ["PATH_INFO"].startswith(
+        UPLOADS
+    )
 
 
 def _preflight(environ: dict[str, Any]) -> list[tuple[str, str]]:

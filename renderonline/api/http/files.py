@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from renderonline import serving, wire
 from renderonline.api.domain.model import User
+from renderonline.api.http import uploads
 from renderonline.api.http.handlers import as_user, body
 from renderonline.api.services.context import Context, Refused
 from renderonline.manifests import MAX_FILES, is_sha256
@@ -18,6 +19,7 @@ def routes(app: serving.JsonApp, ctx: Context) -> None:
         asked = body(wire.MissingRequest, serving.LARGE_BODY_BYTES).files
         return wire.MissingResponse(missing=ctx.contents.missing(_hashes(asked), keep=True))
 
+    uploads.routes(app, ctx)
     app.route(f"{ROOT}/missing", "POST", as_user(ctx, missing))
 
 

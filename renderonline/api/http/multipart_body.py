@@ -6,6 +6,7 @@ is only counted, so that the answer can say so.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -35,18 +36,27 @@ def too_large(limit_bytes: int) -> str:
     return f"The file is larger than this server's limit of {limit_bytes} bytes."
 
 
+CHECK_BYTES = 64 << 20
+"""How much of a file is taken before it is looked again whether there is still room."""
+
+
 def receive(
-    stream: Any, content_type: str, length: int | None, target: Path, limit_bytes: int
+    stream: Any,
+    content_type: str,
+    length: int | None,
+    target: Path,
+    limit_bytes: int,
+    check_room: Callable[[], None],
 ) -> Upload:
     """Read the whole body; the project goes to `target`, which is the caller's to remove.
 
-    Raises BadBody; OSError when the disk does not take it or the connection breaks off.
+    `check_room` is asked again and again. Raises BadBody; what it raises; OSError when the disk does not take it or the connection breaks off.
     """
     kind, options = multipart.parse_options_header(content_type)
     boundary = options.get("boundary", "")
     if kind.lower() != "multipart/form-data" or not boundary:
         raise BadBody(400, "No file was sent: the body should be multipart/form-data.")
-    receiver = _Receiver(target, limit_bytes)
+    receiver = _Receiver(target, limit_bytes, check_room)
     try:
         with (
             receiver,
@@ -76,7 +86,9 @@ def receive(
 class _Receiver:
     """Takes the parser's events: a segment, pieces of its content, None at its end."""
 
-    def __init__(self, target: Path, limit_bytes: int) -> None:
+    def __init__(self, target: Path, limit_bytes: int, check_room: Callable[[], None]) -> None:
+        self._check_room = check_room
+        self._unchecked_bytes = 0
         self._target = target
         self._limit_bytes = limit_bytes
         self._file: HashedFile | None = None
@@ -128,6 +140,10 @@ class _Receiver:
             if self._file.size_bytes + len(piece) > self._limit_bytes:
                 raise BadBody(413, too_large(self._limit_bytes))
             self._file.write(piece)
+            self._unchecked_bytes += len(piece)
+            if self._unchecked_bytes >= CHECK_BYTES:
+                self._unchecked_bytes = 0
+                self._check_room()
         elif self._part == "request" and self._request is not None:
             self._request += piece
             if len(self._request) > MAX_REQUEST_BYTES:

@@ -86,12 +86,15 @@ def _enqueue(ctx: Context) -> Any:
         )
     target = ctx.folders.incoming_file()
     try:
+        length = serving.body_length()
+        ctx.room.check(user, length or 0)
         upload = multipart_body.receive(
             bottle.request.environ["wsgi.input"],
             bottle.request.environ.get("CONTENT_TYPE", ""),
-            serving.body_length(),
+            length,
             target,
             ctx.settings.upload_limit_bytes,
+            partial(ctx.room.check, user, 0),
         )
         task_id = enqueue.enqueue(ctx, user, upload)
     except (Refused, multipart_body.BadBody) as error:

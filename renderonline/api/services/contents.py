@@ -15,6 +15,7 @@ from pathlib import Path
 from renderonline.api.db import contents
 from renderonline.api.db.connection import Database, DatabaseError
 from renderonline.api.storage.contents import ContentStore, Stamp
+from renderonline.api.storage.durable import sha256_of
 from renderonline.lifecycle import Clock
 
 log = logging.getLogger(__name__)
@@ -75,8 +76,20 @@ class Contents:
         """Take in a file that has this hash and is on the disk: it is there when this returns, and
         `file` is not any more. A second copy is not kept."""
         self._database.transact(lambda _tx: self.put(sha256, file, user_id))
-        file.unlink(missing_ok=True)
+        if file != self.store.place(sha256):
+            file.unlink(missing_ok=True)
         self.store.secure([sha256])
+
+    def recover(self, sha256: str, user_id: int | None) -> bool:
+        """Take in what a crash left in its place without a row; whether it is there now."""
+        place = self.store.place(sha256)
+        try:
+            if sha256_of(place) != sha256:
+                return False
+            self.add(sha256, place, user_id)
+        except FileNotFoundError:
+            return False
+        return True
 
     # ------------------------------------------------------------------ inside a transaction
 

@@ -1,4 +1,4 @@
-"""What a use case needs from the outside, and the error it answers with."""
+"""What a use case needs from the outside."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from renderonline.api.db.connection import Database
 from renderonline.api.domain.model import Chunk
 from renderonline.api.services.contents import Contents
 from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.refusal import Refused as Refused
+from renderonline.api.services.room import Room
+from renderonline.api.services.uploads import Uploads
 from renderonline.api.storage.folders import TaskFolders
 from renderonline.config import ApiSettings
 from renderonline.lifecycle import Clock
@@ -22,17 +25,6 @@ class Stop(Protocol):
     def __call__(self, chunk: Chunk, reason: str, after_frame: bool = False) -> None: ...
 
 
-class Refused(Exception):
-    """A request that cannot be carried out. `status` is HTTP's, the text a sentence."""
-
-    def __init__(self, status: int, code: str, message: str, hint: str = "") -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.hint = hint
-
-
 @dataclass(frozen=True, slots=True)
 class Context:
     """The api, as its services see it. Shared by all threads."""
@@ -40,6 +32,8 @@ class Context:
     database: Database
     folders: TaskFolders
     contents: Contents
+    uploads: Uploads
+    room: Room
     settings: ApiSettings
     clock: Clock
     fleet: Fleet
