@@ -61,6 +61,7 @@ CREATE TABLE IF NOT EXISTS `machines` (
   `tags` varchar(255) NOT NULL DEFAULT '',
   `only_engines` varchar(255) NOT NULL DEFAULT '',
   `forgiven` bigint unsigned NOT NULL DEFAULT 0,
+  `path_map` text DEFAULT NULL,
   PRIMARY KEY (`machine_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 

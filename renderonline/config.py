@@ -153,6 +153,15 @@ def _certificate(value: Any, place: Place) -> CertificateFiles | None:
     return files
 
 
+STORAGE = ("transfer", "shared")
+
+
+def _storage(value: Any, _place: Place) -> str:
+    if not isinstance(value, str) or value.lower() not in STORAGE:
+        raise ValueError(f"takes one of {', '.join(STORAGE)}")
+    return value.lower()
+
+
 ADAPTERS = ("blender", "bpy", "generic")
 
 
@@ -259,6 +268,13 @@ class ApiSettings:
         _path,
         None,
         "Folder of the database and the projects. Absent: the user's data folder.",
+    )
+    storage: str = _setting(
+        "Storage",
+        _storage,
+        "transfer",
+        "How projects reach nodes: `transfer` sends them what they lack, and takes results back; "
+        "`shared`: all machines see the folders of DataPath and of engines, perhaps under other paths.",
     )
     poll_seconds: float = _setting(
         "PollSeconds", _seconds, 15.0, "How often every machine is asked what it does."

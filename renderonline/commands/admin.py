@@ -84,7 +84,7 @@ def shown_columns(kind: str, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [column for column in rows[0] if any(row[column] not in (None, "") for row in rows)]
 
 
-def given_columns(args: argparse.Namespace) -> dict[str, str]:
+def given_columns(args: argparse.Namespace) -> dict[str, Any]:
     """The columns that options were given for."""
     return {
         name.removeprefix(PREFIX): value
@@ -93,7 +93,7 @@ def given_columns(args: argparse.Namespace) -> dict[str, str]:
     }
 
 
-def identify(kind: str, row: str | None, given: Mapping[str, str]) -> tuple[str, dict[str, str]]:
+def identify(kind: str, row: str | None, given: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
     """Which row is meant, and the columns that are left to set. Raises UsageError.
 
     The row is named by itself (`engine set blender --extension .blend`), else by its id
@@ -166,4 +166,6 @@ def _tell_token(args: argparse.Namespace, row: Mapping[str, Any], issued: str) -
 def _cell(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
     return "" if value is None else str(value)

@@ -27,6 +27,7 @@ class Option:
     metavar: str
     help: str
     flag: str = ""  # by default the column's name
+    may_repeat: bool = False  # the column gets a list
 
     @property
     def flags(self) -> list[str]:
@@ -87,6 +88,14 @@ KINDS: dict[str, Kind] = {
             Option("name", "NAME", "what people call it"),
             Option("tags", "TAG,…", "tags of it, besides those of its HPCServer.json"),
             Option("only_engines", "ENGINE,…", "the engines it is for; empty: all that it has"),
+            Option(
+                "path_map",
+                "FROM=TO",
+                "where it has a folder of the farm's server: /mnt/farm=Z:\\farm; may be repeated; "
+                "none takes all away",
+                "map",
+                may_repeat=True,
+            ),
         ),
     ),
     "subscription": Kind(
@@ -176,6 +185,7 @@ def _add_columns(parser: argparse.ArgumentParser, kind: Kind, identifying: bool 
         parser.add_argument(
             *option.flags,
             dest=PREFIX + option.column,
+            action="append" if option.may_repeat else "store",
             default=argparse.SUPPRESS,
             metavar=option.metavar,
             help=option.help,

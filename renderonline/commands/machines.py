@@ -20,6 +20,8 @@ def run(args: argparse.Namespace) -> int:
     names = ("id", "name", "state", "works on", "engines", "tags", "cores", "memory", "load")
     print_table(names, (_row(machine) for machine in machines))
     for machine in machines:
+        for mapping in machine.path_map:
+            output.say(f"{machine.name}: {mapping}")
         if machine.reason:
             output.say(f"{machine.name}: {machine.reason}")
     return 0

@@ -318,6 +318,7 @@ class Machine(Message):
     memory_bytes: int | None = None
     memory_free_bytes: int | None = None
     load: float | None = None  # runnable processes per core
+    path_map: list[str] = []  # FROM=TO: where it has the api's folders; only for admins
 
 
 class MachinesResponse(Message):
@@ -330,6 +331,7 @@ class MachineChange(Message):
     name: str | msgspec.UnsetType = msgspec.UNSET
     tags: list[str] | msgspec.UnsetType = msgspec.UNSET
     only_engines: list[str] | msgspec.UnsetType = msgspec.UNSET
+    path_map: list[str] | msgspec.UnsetType = msgspec.UNSET
 
 
 class HealthResponse(Message):

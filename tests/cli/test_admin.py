@@ -85,12 +85,14 @@ def test_a_user_from_beginning_to_end(ask: Admin, tmp_path: Path) -> None:
                 "Name": "",
                 "Tags": "",
                 "OnlyEngines": "",
+                "PathMap": None,
                 "State": "enabled",
                 "Reason": None,
             },
             [
                 *("--machine-id", "1", "--host", "render1.local", "--port", "5004"),
                 *("--name", "Render 1", "--tags", "gpu, fast,gpu", "--only-engines", "BLENDER"),
+                *("--map", "/mnt/farm=Z:\\farm", "--map", "/mnt/tex=/Volumes/tex"),
             ],
             {
                 "IpAddress": "render1.local",
@@ -98,6 +100,7 @@ def test_a_user_from_beginning_to_end(ask: Admin, tmp_path: Path) -> None:
                 "Name": "Render 1",
                 "Tags": "fast gpu",
                 "OnlyEngines": "blender",
+                "PathMap": ["/mnt/farm=Z:\\farm", "/mnt/tex=/Volumes/tex"],
             },
         ),
         (
@@ -200,6 +203,7 @@ def test_a_row_is_added_changed_field_by_field_and_removed(
         (["machine", "add", "--host", "a", "--tags", "a b/c"], 2, "is not a tag"),
         (["machine", "add", "--host", "a", "--only-engines", "maya"], 2, "no engine maya"),
         (["machine", "add", "--host", "a", "--name", "7"], 2, "taken for an id"),
+        (["machine", "add", "--host", "a", "--map", "farm=Z:\\farm"], 2, "FROM=TO"),
         (["machine", "drain", "nowhere"], 5, "no machine nowhere"),
         (["machine", "disable"], 2, "--machine-id or --name"),
         (["engine", "add", "--nam", "x"], 2, "--nam"),
@@ -237,6 +241,16 @@ def test_one_limit_is_set_without_the_others_and_taken_away_again(ask: Admin) ->
     assert (row["ChunkFrames"], row["Version"]) == (12, "4.5")
     row = ask("engine", "set", "blender", "--chunk-frames", "auto", "--version", "any")
     assert (row["ChunkFrames"], row["Version"]) == (None, None)
+
+
+def test_a_machines_paths_are_mapped_shown_and_taken_away(ask: Admin) -> None:
+    ask("machine", "add", "--host", "127.0.0.1", "--map", "/mnt/farm=Z:\\farm")
+    assert ask("machine", "list")[0]["PathMap"] == ["/mnt/farm=Z:\\farm"]
+    both = ["/mnt/tex=\\\\nas\\tex", "/mnt/farm=/Volumes/farm"]
+    told = ask("machine", "set", "1", *(word for text in both for word in ("--map", text)))
+    assert told["PathMap"] == both
+    assert ask("machine", "set", "1", "--name", "Render 1")["PathMap"] == both
+    assert ask("machine", "set", "1", "--map", "none")["PathMap"] is None
 
 
 def test_a_machine_is_drained_disabled_enabled_and_forgiven(ask: Admin) -> None:

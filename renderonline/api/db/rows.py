@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from typing import Any
 
@@ -55,7 +56,17 @@ def machine(row: Any) -> model.Machine:
         words(row.tags),
         frozenset(name.lower() for name in words(row.only_engines)),
         row.forgiven,
+        _texts(row.path_map),
     )
+
+
+def _texts(column: str | None) -> tuple[str, ...]:
+    """A JSON list of texts; what is none was put there by hand, and is not there."""
+    try:
+        found = json.loads(column or "[]")
+    except ValueError:
+        return ()
+    return tuple(map(str, found)) if isinstance(found, list) else ()
 
 
 def render(row: Any) -> model.Render:

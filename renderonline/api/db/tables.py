@@ -168,6 +168,7 @@ class Machine(Table):
     # Engines that it may be used for, by name; empty: all that it has.
     only_engines = peewee.CharField(max_length=255, constraints=_default("''"), default="")
     forgiven = UBigInt(constraints=_default("0"), default=0)  # attempts up to this do not count
+    path_map = peewee.TextField(null=True)  # JSON: ["/mnt/farm=Z:\\farm"], paths here and there
 
     class Meta:
         table_name = "machines"

@@ -77,6 +77,7 @@ class Machine:
     tags: frozenset[str] = frozenset()
     only_engines: frozenset[str] = frozenset()  # lower case; empty: all that it has
     forgiven: int = 0
+    path_map: tuple[str, ...] = ()  # FROM=TO: our paths and its own
 
 
 @dataclass(frozen=True, slots=True)

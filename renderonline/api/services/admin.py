@@ -7,6 +7,7 @@ nor a route can write a row that breaks the farm.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -267,6 +268,8 @@ def _row(kind: str, key: object) -> Row:
 
 def _shown(kind: str, row: Row) -> Row:
     told = row | (_limits(row) if kind == "engine" else {})
+    if kind == "machine" and row["path_map"]:
+        told["path_map"] = json.loads(row["path_map"])
     return {column: told[column] for column in (*COLUMNS[kind], *ONLY_SHOWN.get(kind, ()))}
 
 

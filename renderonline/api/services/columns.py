@@ -6,10 +6,12 @@ is stored, or raises AdminError with a sentence.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
 
+from renderonline.api.domain import path_map
 from renderonline.api.domain.arguments import PATTERNS, BadArgument
 from renderonline.api.domain.model import Role
 from renderonline.api.services import options
@@ -193,6 +195,17 @@ def _machine_name(column: str, value: Any) -> str:
     return name
 
 
+def _path_map(column: str, value: Any) -> str | None:
+    """One mapping or a list of them, as the column has them. "none": no mapping."""
+    texts = [str(text).strip() for text in (value if isinstance(value, list) else [value or ""])]
+    texts = [text for text in texts if text.lower() not in ("", "none")]
+    try:
+        path_map.of(texts)
+    except path_map.BadMapping as error:
+        raise AdminError(f"{column}: {error}") from None
+    return json.dumps(texts) if texts else None
+
+
 def _engine_names(words: list[str]) -> str:
     text = " ".join(sorted({word.lower() for word in words}))
     if len(text) > MAX_BYTE:
@@ -265,6 +278,7 @@ COLUMNS: dict[str, dict[str, Check]] = {
         "name": _machine_name,
         "tags": _words(options.tags),
         "only_engines": _words(_engine_names),
+        "path_map": _path_map,
     },
 }
 """What can be set, by kind; the names are the tables' columns, and LIMITS."""

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from renderonline import engines, wire
+from renderonline.api.domain import path_map
 from renderonline.api.domain.arguments import BadArgument, check_value
 from renderonline.api.domain.model import ArgType, Engine, Job
 from renderonline.engines.base import Adapter, CommandError
@@ -145,6 +146,31 @@ def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
     if owes.frames is not None:
         owes = msgspec.structs.replace(owes, frames=str(FrameSet.parse(owes.frames) & frames))
     return argv, owes
+
+
+def seen_by(start: wire.HpcStart, mappings: Sequence[str]) -> wire.HpcStart:
+    """A start with its paths as a machine has them that knows our folders by other names.
+
+    Raises BadArgument where a mapping, put into the database by hand, is none.
+    """
+    if not mappings:
+        return start
+    try:
+        paths = path_map.of(mappings)
+    except path_map.BadMapping as error:
+        raise BadArgument(f"The machine's path map cannot be used. {error}") from None
+    argv = [paths.word(word) for word in start.argv or ()]
+    beacon = start.beacon and msgspec.structs.replace(
+        start.beacon, path=paths.word(start.beacon.path)
+    )
+    return msgspec.structs.replace(
+        start,
+        argv=argv,
+        arguments=start.arguments if argv == start.argv else join(argv),
+        task_dir=paths.word(start.task_dir or ""),
+        output_dir=paths.word(start.output_dir or ""),
+        beacon=beacon,
+    )
 
 
 def _complete(

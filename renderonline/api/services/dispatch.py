@@ -27,7 +27,7 @@ from renderonline.api.domain.transitions import ChunkEvent
 from renderonline.api.hpc_client import HpcClient, NotDelivered, Unreachable
 from renderonline.api.services import states
 from renderonline.api.services.board import Board
-from renderonline.api.services.commands import adapter_of, chunk_command
+from renderonline.api.services.commands import adapter_of, chunk_command, seen_by
 from renderonline.api.services.context import Context
 from renderonline.api.services.options import merged_limits
 from renderonline.engines.commandline import join, split
@@ -244,7 +244,7 @@ class Dispatcher:
             arguments = render.arguments
             argv = split(arguments)
             owes = adapter_of(engine).owes(argv, engine.file_pattern)
-        return wire.HpcStart(
+        start = wire.HpcStart(
             engine_id=engine.name,
             task_id=chunk.task_id,
             arguments=arguments,
@@ -259,3 +259,5 @@ class Dispatcher:
             limits=self._limits(job),
             after=chunk.after,
         )
+        machine = self._ctx.fleet.machine(chunk.machine_id)
+        return start if machine is None else seen_by(start, machine.path_map)

@@ -18,6 +18,8 @@ from renderonline.wire import Cause, ChunkState
 UNREACHABLE = "unreachable"
 """Shown in place of `enabled` where a machine does not answer."""
 
+CHANGEABLE = ("name", "tags", "only_engines", "path_map")
+
 MOST_TASKS = 1000
 """How many of a user's tasks are looked through for machines at work on them."""
 
@@ -46,7 +48,7 @@ def listed(ctx: Context, user: User) -> wire.MachinesResponse:
 def change(ctx: Context, user: User, machine_id: int, wanted: wire.MachineChange) -> wire.Machine:
     """Set what is given. Raises Refused."""
     _check_admin(user)
-    given = {name: getattr(wanted, name) for name in ("name", "tags", "only_engines")}
+    given = {name: getattr(wanted, name) for name in CHANGEABLE}
     columns = {name: value for name, value in given.items() if value is not msgspec.UNSET}
     try:
         if columns:
@@ -157,6 +159,7 @@ def _machine(
         memory_bytes=status.memory_bytes,
         memory_free_bytes=vitals.memory_free_bytes,
         load=vitals.load,
+        path_map=list(machine.path_map) if is_for_admin else [],
     )
 
 
