@@ -95,6 +95,7 @@ def _add_submit(commands: Any) -> None:
     help_text = "Send projects to the farm, and fetch what it renders of them."
     submit = _command(commands, "submit", "submit:run", help_text, _connection(), _json())
     submit.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a project to render")
+    _add_project(submit)
     submit.add_argument(
         "--engine", metavar="NAME|ID", help="the engine; by default told from the file's extension"
     )
@@ -123,6 +124,25 @@ def _add_submit(commands: Any) -> None:
     submit.add_argument("--wait", action="store_true", help="wait until it is rendered")
     submit.add_argument(
         "--download", type=Path, metavar="DIR", help="wait, then put the results into this folder"
+    )
+
+
+def _add_project(submit: Parser) -> None:
+    """What a project is made of."""
+    submit.add_argument(
+        "--main", metavar="NAME", help="of a folder or a ZIP: the file in it that is rendered"
+    )
+    submit.add_argument(
+        "--project", type=Path, metavar="DIR", help="the folder of the project that the file is in"
+    )
+    submit.add_argument(
+        "--allow-missing", action="store_true", help="render without files that are not there"
+    )
+    submit.add_argument(
+        "--no-links", action="store_true", help="send the file alone, not what it links to"
+    )
+    submit.add_argument(
+        "--dry-run", action="store_true", help="only show what would be sent, and what is missing"
     )
 
 

@@ -7,6 +7,7 @@ hold it.
 
 from __future__ import annotations
 
+import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 from renderonline import blendfile, manifests, paths, wire
 from renderonline.blendfile import BlendFacts
 from renderonline.client import zips
+from renderonline.client.archive import RESULTS_FOLDER
 from renderonline.client.errors import Unusable
 from renderonline.client.sources import DiskFile, Source
 
@@ -64,10 +66,10 @@ def of(
     `main`: which file of a folder or a ZIP is rendered. `project`: the folder that a .blend's
     project lies in, by default its own. `follow_links`: take what a .blend links to as well.
     """
-    path = path.absolute()
     try:
         if path.is_dir():
             return _of_folder(path, _chosen(path, main), follow_links)
+        check_file(path)
         if main is not None:
             return check(_of_zip(path, main.replace("\\", "/")))
         return _of_file(path, project, follow_links)
@@ -88,19 +90,67 @@ def check(bundle: Bundle) -> Bundle:
     return bundle
 
 
+def complete(bundle: Bundle) -> Bundle:
+    """The bundle, if nothing is missing. Raises Unusable, naming each file with its users."""
+    if not bundle.missing:
+        return bundle
+    count = len(bundle.missing)
+    what = "1 file that it names is" if count == 1 else f"{count} files that it names are"
+    shown = [f"{missing.path} ({', '.join(missing.users)})" for missing in bundle.missing[:20]]
+    more = [f"and {count - 20} more"] if count > 20 else []
+    raise Unusable(
+        f"{bundle.origin} was not sent, since {what} not there: {'; '.join((*shown, *more))}.",
+        "Put it where it is looked for, or render without it (`--allow-missing`).",
+        "missing_files",
+    )
+
+
+def warnings(bundle: Bundle) -> list[str]:
+    """Sentences about what will be other than was meant."""
+    said = [
+        f"{missing.path} is not there; {', '.join(missing.users)} will be without it."
+        for missing in bundle.missing
+    ]
+    scene = bundle.facts.scene()
+    if scene is not None and scene.has_camera is False:
+        said.append(
+            f'The scene "{scene.name}" has no camera; only its sequencer or compositor can be rendered.'
+        )
+    return [*said, *bundle.notes]
+
+
+def check_file(file: Path) -> None:
+    """Raise Unusable unless `file` is a file with something in it that we may read."""
+    try:
+        if not file.is_file():
+            raise Unusable(f"There is no file {file}.", "Check its name and its folder.")
+        with file.open("rb") as opened:
+            if not opened.read(1):
+                raise Unusable(f"{file} is empty.", "Save the project again.")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise Unusable(f"{file} cannot be read: {reason}.") from None
+
+
 # --------------------------------------------------------------------------- one file, and its links
 
 
-def _of_file(path: Path, project: Path | None, follow_links: bool) -> Bundle:
-    root = path.parent if project is None else project.absolute()
+def _of_file(named: Path, project: Path | None, follow_links: bool) -> Bundle:
+    path = _plain(named)
+    root = path.parent if project is None else _plain(project)
     if not path.is_relative_to(root):
-        raise Unusable(f"{path} does not lie in the project's folder {root}.")
+        raise Unusable(f"{named} does not lie in the project's folder {project}.")
     if not follow_links or not _is_blend(path):
         part = _part(path.relative_to(root).as_posix(), path)
-        return check(Bundle(path, part.place, (part,), _facts(path)))
+        return check(Bundle(named, part.place, (part,), _facts(path)))
     main, files, missing = _gather(path, root)
     parts = tuple(_part(place, files[place]) for place in sorted(files))
-    return check(Bundle(path, main, parts, _facts(path), missing))
+    return check(Bundle(named, main, parts, _facts(path), missing))
+
+
+def _plain(path: Path) -> Path:
+    """Absolute and without `..`, as the links of a .blend are read."""
+    return Path(os.path.normpath(path.absolute()))
 
 
 def _gather(main: Path, root: Path) -> tuple[str, dict[str, Path], tuple[Missing, ...]]:
@@ -137,6 +187,13 @@ def _part(place: str, path: Path) -> Part:
 # --------------------------------------------------------------------------- a folder
 
 
+_LEFT_OUT = f"Its folder {RESULTS_FOLDER} is left out: that is where a task's results lie."
+
+
+def _is_result(place: str) -> bool:
+    return place.partition("/")[0].casefold() == RESULTS_FOLDER
+
+
 _DROPPINGS = frozenset((".ds_store", "thumbs.db", "desktop.ini"))
 """What operating systems leave in folders."""
 
@@ -153,12 +210,15 @@ def _chosen(folder: Path, main: str | None) -> str:
     return chosen
 
 
-def _of_folder(folder: Path, main: str, follow_links: bool) -> Bundle:
+def _of_folder(named: Path, main: str, follow_links: bool) -> Bundle:
+    folder = _plain(named)
     files: dict[str, Path] = {}
     notes: list[str] = []
     for path in sorted(folder.rglob("*")):
         place = path.relative_to(folder).as_posix()
-        if path.is_file() and path.name.lower() not in _DROPPINGS:
+        if _is_result(place):
+            notes.append(_LEFT_OUT)
+        elif path.is_file() and path.name.lower() not in _DROPPINGS:
             files[place] = path
         elif path.is_symlink() or not (path.is_dir() or path.is_file()):
             notes.append(f"{path} is left out: it leads to a folder, to nothing, or is no file.")
@@ -168,14 +228,15 @@ def _of_folder(folder: Path, main: str, follow_links: bool) -> Bundle:
         main, linked, missing = _gather(folder / main, folder)
         files |= linked
     parts = tuple(_part(place, files[place]) for place in sorted(files))
-    return check(Bundle(folder, main, parts, facts, missing, tuple(notes)))
+    return check(Bundle(named, main, parts, facts, missing, tuple(dict.fromkeys(notes))))
 
 
 # --------------------------------------------------------------------------- a ZIP
 
 
 def _of_zip(path: Path, main: str) -> Bundle:
-    entries = zips.entries(path)
+    found = zips.entries(path)
+    entries = [entry for entry in found if not _is_result(entry.name)]
     parts = tuple(
         Part(entry.name, entry, entry.size_bytes, entry.is_executable) for entry in entries
     )
@@ -186,4 +247,5 @@ def _of_zip(path: Path, main: str) -> Bundle:
     if main.lower().endswith(".blend"):
         with chosen.source.open() as file:
             facts = blendfile.read_from(file, chosen.size_bytes)
-    return Bundle(path, main, parts, facts)
+    notes = (_LEFT_OUT,) if len(entries) < len(found) else ()
+    return Bundle(path, main, parts, facts, notes=notes)

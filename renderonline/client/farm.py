@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePath
 
 import requests
 
 from renderonline import wire
 from renderonline.client import archive
-from renderonline.client.errors import ClientError, Refused
-from renderonline.client.submission import (
-    Submission,
-    Wishes,
-    check_file,
-    choose_engine,
-    prepare,
-)
+from renderonline.client import bundle as bundles
+from renderonline.client.bundle import Bundle, complete
+from renderonline.client.errors import ClientError, Refused, Unusable
+from renderonline.client.sending import Sending, SendProgress
+from renderonline.client.sources import DiskFile
+from renderonline.client.submission import Submission, Wishes, choose_engine, prepare
 from renderonline.client.transport import CONNECT_TIMEOUT_S, M, Transport
 from renderonline.client.upload import EnqueueBody, Progress, Unreadable
+from renderonline.client.uploads import NoProjects
 from renderonline.frames import FrameSet
 
 ROOT = "/renderapi/v1"
@@ -86,30 +86,83 @@ class Client:
 
     def enqueue(
         self,
-        file: Path,
+        project: Path | Bundle,
         engine: str | None = None,
         arguments: Mapping[str, str] | None = None,
         frames: FrameSet | None = None,
-        progress: Progress | None = None,
+        progress: SendProgress | None = None,
         wishes: Wishes | None = None,
     ) -> int:
         """Check, upload and enqueue a project; the id of the task it becomes.
 
-        `engine` is a name or an id; None chooses by the file's extension. `progress` is called on
-        this thread. Raises Unusable besides what `submit` raises.
+        A path is a file with all that it links to, none of which may be missing. `engine` is a name
+        or an id; None chooses by the extension. Raises Unusable besides what `submit` raises.
         """
-        check_file(file)
-        chosen = choose_engine(self.engines(), file, engine)
-        return self.submit(prepare(file, chosen, arguments or {}, frames, wishes), progress)
+        bundle = complete(bundles.of(project)) if isinstance(project, Path) else project
+        chosen = choose_engine(self.engines(), PurePath(bundle.main), engine)
+        return self.submit(prepare(bundle, chosen, arguments or {}, frames, wishes), progress)
 
-    def submit(self, submission: Submission, progress: Progress | None = None) -> int:
+    def submit(self, submission: Submission, progress: SendProgress | None = None) -> int:
         """Upload what `prepare` has checked; the id of the task it becomes.
 
-        The file is read while it is sent, with little memory whatever its size. Raises ClientError
-        if it cannot be read to its end.
+        Files that the farm has already are not sent, and an upload that breaks off is gone on with.
+        An older farm takes one file, in one request. Raises ClientError besides, if a file cannot
+        be read or is being changed.
         """
+        sending = Sending(self._transport, submission.bundle, progress)
         try:
-            body = EnqueueBody(submission.file, wire.encode(submission.request()), progress)
+            request = submission.request()
+            request.manifest = sending.run()
+            answer = self._create_task(request)
+            if answer is None:  # a file went between the question and the task
+                request.manifest = sending.run()
+                answer = self._create_task(request)
+        except NoProjects:
+            return self._enqueue_file(submission, progress)
+        finally:
+            sending.close()
+        if answer is None:
+            raise Refused("The farm does not keep the project's files.", "Its log may say why.")
+        return answer.task_id
+
+    def _create_task(self, request: wire.EnqueueRequest) -> wire.TaskCreated | None:
+        """None: a file is not there."""
+        response = self._transport.send(
+            "POST",
+            f"{ROOT}/tasks",
+            data=wire.encode(request),
+            headers={"Content-Type": "application/json"},
+            timeout=(CONNECT_TIMEOUT_S, ENQUEUE_TIMEOUT_S),
+        )
+        code = "" if response.ok else self._transport.said(response).error
+        if code == "missing_files":
+            return None
+        self._check_queue(response)
+        return self._transport.read(response, wire.TaskCreated)
+
+    def _check_queue(self, response: requests.Response) -> None:
+        if response.status_code == 403:
+            raise Refused(
+                self._transport.said(response).error_message,
+                "Wait until a task of yours is done, or cancel one.",
+                "queue_full",
+            )
+
+    def _enqueue_file(self, submission: Submission, progress: SendProgress | None) -> int:
+        """The original's request: one file. Raises Unusable for a project of several."""
+        bundle = submission.bundle
+        file = bundle.main_part.source
+        if len(bundle.parts) > 1 or not isinstance(file, DiskFile):
+            raise Unusable(
+                f"{self.server} takes one file with a submission, and {bundle.origin} needs "
+                f"{len(bundle.parts)}.",
+                "Ask for an update of the farm, or pack them into the scene and send it alone "
+                "(`--no-links`).",
+            )
+        name = PurePath(bundle.main).name
+        told = None if progress is None else partial(_told, progress, name)
+        try:
+            body = EnqueueBody(file.path, wire.encode(submission.request()), told, name)
             response = self._transport.send(
                 "POST",
                 f"{ROOT}/enqueue",
@@ -119,12 +172,7 @@ class Client:
             )
         except Unreadable as error:
             raise ClientError(str(error), "Submit it again once it is saved.") from None
-        if response.status_code == 403:
-            raise Refused(
-                self._transport.said(response).error_message,
-                "Wait until a task of yours is done, or cancel one.",
-                "queue_full",
-            )
+        self._check_queue(response)
         answer = self._transport.read(response, wire.EnqueueResponse)
         if answer.task_id is None:
             raise self._transport.another_kind(response)
@@ -269,6 +317,10 @@ class Client:
                 done_bytes += len(piece)
                 if progress is not None:
                     progress(done_bytes, total_bytes)
+
+
+def _told(progress: SendProgress, name: str, done_bytes: int, total_bytes: int | None) -> None:
+    progress("uploading", done_bytes, total_bytes or 0, name)
 
 
 def _not_written(target: Path, error: OSError) -> ClientError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -45,14 +46,34 @@ class DiskFile:
             yield file
 
 
+class Archive:
+    """A ZIP, opened once for all its entries: its list of them may be long. Any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        self._opened: zipfile.ZipFile | None = None
+
+    def opened(self) -> zipfile.ZipFile:
+        """Open until nobody has this any more. Raises OSError and BadZipFile."""
+        with self._lock:
+            if self._opened is None:
+                self._opened = zipfile.ZipFile(self.path)
+            return self._opened
+
+
 @dataclass(frozen=True, slots=True)
 class ZipEntry:
     """One file of a ZIP. It is unpacked as it is read, never to the disk."""
 
-    path: Path  # the archive
+    archive: Archive
     name: str
     size_bytes: int
     is_executable: bool = False
+
+    @property
+    def path(self) -> Path:
+        return self.archive.path
 
     def stamp(self) -> Stamp:
         status = self.path.stat()
@@ -61,7 +82,7 @@ class ZipEntry:
     @contextmanager
     def open(self) -> Iterator[IO[bytes]]:
         try:
-            with zipfile.ZipFile(self.path) as archive, archive.open(self.name) as entry:
+            with self.archive.opened().open(self.name) as entry:
                 yield entry
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError) as error:
             raise Damaged(f"{self.name} in {self.path} is damaged ({error})") from None

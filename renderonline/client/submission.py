@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from renderonline import wire
+from renderonline.client import bundle as bundles
+from renderonline.client.bundle import Bundle
 from renderonline.client.errors import Unusable
 from renderonline.frames import FrameSet
 
@@ -36,12 +38,17 @@ class Wishes:
 class Submission:
     """A project that is ready to be sent. Made by `prepare`."""
 
-    file: Path
+    bundle: Bundle
     engine: wire.EngineDetail
     arguments: dict[str, str] = field(default_factory=dict)
     frames: FrameSet | None = None
     wishes: Wishes = Wishes()
     variants: tuple[wire.Variant, ...] = ()
+
+    @property
+    def file(self) -> Path:
+        """What was named: a file, a folder, a ZIP."""
+        return self.bundle.origin
 
     def request(self) -> wire.EnqueueRequest:
         """The message that goes with the file."""
@@ -65,23 +72,10 @@ class Submission:
         )
 
 
-def check_file(file: Path) -> None:
-    """Raise Unusable unless `file` is a file with something in it that we may read."""
-    try:
-        if not file.is_file():
-            raise Unusable(f"There is no file {file}.", "Check its name and its folder.")
-        with file.open("rb") as opened:
-            if not opened.read(1):
-                raise Unusable(f"{file} is empty.", "Save the project again.")
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise Unusable(f"{file} cannot be read: {reason}.") from None
-
-
 def choose_engine(
-    engines: Sequence[wire.EngineDetail], file: Path, wanted: str | None = None
+    engines: Sequence[wire.EngineDetail], file: PurePath, wanted: str | None = None
 ) -> wire.EngineDetail:
-    """The engine for a file: the one that is `wanted` by name or id, else by the file's extension.
+    """The engine for a project's main file: the one that is `wanted` by name or id, else by the file's extension.
 
     Raises Unusable where there is none, more than one, or one that does not take the file.
     """
@@ -105,12 +99,12 @@ def choose_engine(
     return fitting[0]
 
 
-def _takes(engine: wire.EngineDetail, file: Path) -> bool:
+def _takes(engine: wire.EngineDetail, file: PurePath) -> bool:
     return file.name.lower().endswith(engine.extension.lower())
 
 
 def prepare(
-    file: Path,
+    project: Path | Bundle,
     engine: wire.EngineDetail,
     arguments: Mapping[str, str],
     frames: FrameSet | None = None,
@@ -118,9 +112,13 @@ def prepare(
 ) -> Submission:
     """Check a project and what is to be done with it. Raises Unusable.
 
-    The first and the last frame are also given as the engine's `start_frame` and `end_frame`.
+    A path is a project of that one file. Without frames it is those of the scene, where the engine
+    takes a range and the file tells one. The first and the last frame are also given as the
+    engine's `start_frame` and `end_frame`.
     """
-    check_file(file)
+    bundle = bundles.of(project, follow_links=False) if isinstance(project, Path) else project
+    if frames is None and not {name.lower() for name in arguments} & set(RANGE_ARGUMENTS):
+        frames = scene_frames(bundle, engine)
     spelled = {a.arg_type_id.lower(): a.arg_type_id for a in engine.arguments}
     values = {name.lower(): value for name, value in arguments.items()}
     for name in values.keys() - spelled.keys():
@@ -137,7 +135,19 @@ def prepare(
     if frames:
         values |= zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True)
     named = {spelled[name]: value for name, value in values.items()}
-    return Submission(file, engine, named, frames, wishes or Wishes())
+    return Submission(bundle, engine, named, frames, wishes or Wishes())
+
+
+def scene_frames(bundle: Bundle, engine: wire.EngineDetail) -> FrameSet | None:
+    """The frames that the scene says, if the engine has a use for them."""
+    scene = bundle.facts.scene()
+    takes = {argument.arg_type_id.lower() for argument in engine.arguments}
+    if scene is None or scene.frame_start is None or scene.frame_end is None:
+        return None
+    if not takes.issuperset(RANGE_ARGUMENTS) or scene.frame_end < scene.frame_start:
+        return None
+    step = 1 if scene.is_movie else max(1, scene.frame_step or 1)  # a movie is one range
+    return FrameSet.between(scene.frame_start, scene.frame_end, step)
 
 
 def _check_range(engine: wire.EngineDetail, frames: FrameSet) -> None:

@@ -32,6 +32,7 @@ class Transport:
 
     def __init__(self, server: str, email: str, token: str, certificate: Path | None) -> None:
         """Sends nothing. See `Client` for the parameters. Raises Unusable."""
+        self._made_with = (server, email, token, certificate)
         self.server = server_address(server)
         self._email = email.strip()
         self._session = requests.Session()
@@ -44,6 +45,15 @@ class Transport:
         else:
             _check_certificate(certificate)
             self._session.verify = str(certificate)
+
+    def another(self) -> Transport:
+        """One like this, with connections of its own: for another thread."""
+        return Transport(*self._made_with)
+
+    @property
+    def identity(self) -> str:
+        """Which server this is for, and which user."""
+        return f"{self.server} {self._email.lower()}"
 
     def close(self) -> None:
         self._session.close()

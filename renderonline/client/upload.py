@@ -28,8 +28,15 @@ class EnqueueBody:
     32-bit Python) and sends what iterating gives. Iterating raises Unreadable.
     """
 
-    def __init__(self, file: Path, request: bytes, progress: Progress | None = None) -> None:
-        """`request` is the JSON part. Raises OSError if the file's size cannot be read."""
+    def __init__(
+        self,
+        file: Path,
+        request: bytes,
+        progress: Progress | None = None,
+        name: str | None = None,
+    ) -> None:
+        """`request` is the JSON part; `name` what the file is called on the farm, by default its own
+        name. Raises OSError if the file's size cannot be read."""
         self._file = file
         self._progress = progress
         self._size_bytes = file.stat().st_size
@@ -41,7 +48,7 @@ class EnqueueBody:
         ).encode() + request
         self._head += (
             f"\r\n--{boundary}\r\n"
-            f'Content-Disposition: form-data; name="file"; filename="{quoted(file.name)}"\r\n'
+            f'Content-Disposition: form-data; name="file"; filename="{quoted(name or file.name)}"\r\n'
             "Content-Type: application/octet-stream\r\n\r\n"
         ).encode("utf-8", "replace")  # a name that is not text on this disk cannot be said in UTF-8
         self._tail = f"\r\n--{boundary}--\r\n".encode()

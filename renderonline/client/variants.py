@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from renderonline import wire
+from renderonline.client import bundle as bundles
+from renderonline.client.bundle import Bundle
 from renderonline.client.errors import Unusable
 from renderonline.client.submission import (
     RANGE_ARGUMENTS,
     Submission,
     Wishes,
-    check_file,
     choose_engine,
     prepare,
+    scene_frames,
 )
 from renderonline.frames import FrameSet
 
@@ -31,7 +33,7 @@ class Variant:
 
 
 def prepare_variants(
-    file: Path,
+    project: Path | Bundle,
     engines: Sequence[wire.EngineDetail],
     engine: wire.EngineDetail,
     arguments: Mapping[str, str],
@@ -43,21 +45,27 @@ def prepare_variants(
 
     `engines`: all that a variant may name. Raises Unusable.
     """
-    check_file(file)
-    base = Submission(file, engine, dict(arguments), frames, wishes)
+    bundle = bundles.of(project, follow_links=False) if isinstance(project, Path) else project
+    if frames is None and not {name.lower() for name in arguments} & set(RANGE_ARGUMENTS):
+        named = (variant.engine for variant in variants if variant.engine)
+        used = [engine, *(choose_engine(engines, PurePath(bundle.main), name) for name in named)]
+        if all(scene_frames(bundle, each) is not None for each in used):
+            frames = scene_frames(bundle, engine)
+    base = Submission(bundle, engine, dict(arguments), frames, wishes)
     checked = []
     for variant in variants:
         try:
-            checked.append(_checked(file, engines, base, variant))
+            checked.append(_checked(engines, base, variant))
         except Unusable as error:
             raise Unusable(f"Variant {variant.name}: {error}", error.hint) from None
     return replace(base, variants=tuple(checked))
 
 
 def _checked(
-    file: Path, engines: Sequence[wire.EngineDetail], base: Submission, variant: Variant
+    engines: Sequence[wire.EngineDetail], base: Submission, variant: Variant
 ) -> wire.Variant:
-    engine = choose_engine(engines, file, variant.engine) if variant.engine else base.engine
+    main = PurePath(base.bundle.main)
+    engine = choose_engine(engines, main, variant.engine) if variant.engine else base.engine
     known = {argument.arg_type_id.lower() for argument in engine.arguments}
     own = {name.lower(): value for name, value in variant.arguments.items()}
     inherited = {k.lower(): v for k, v in base.arguments.items() if k.lower() in known}
@@ -66,7 +74,7 @@ def _checked(
         inherited = {k: v for k, v in inherited.items() if k not in RANGE_ARGUMENTS}
     elif not own.keys() & set(RANGE_ARGUMENTS):
         frames = base.frames
-    whole = prepare(file, engine, inherited | own, frames)
+    whole = prepare(base.bundle, engine, inherited | own, frames)
     return wire.Variant(
         name=variant.name,
         engine_id=str(engine.engine_id) if variant.engine else "",

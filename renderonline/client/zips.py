@@ -9,7 +9,7 @@ from pathlib import Path
 
 from renderonline.client import archive
 from renderonline.client.errors import Unusable
-from renderonline.client.sources import ZipEntry
+from renderonline.client.sources import Archive, ZipEntry
 
 MAX_UNPACKED_BYTES = 256 << 30
 MAX_RATIO = 200
@@ -24,18 +24,18 @@ _NOT_MEANT = "__MACOSX/"
 
 def entries(path: Path) -> list[ZipEntry]:
     """The files of an archive, by name. Raises Unusable and OSError."""
+    zipped = Archive(path)
     try:
-        with zipfile.ZipFile(path) as opened:
-            infos = [i for i in opened.infolist() if not i.filename.startswith(_NOT_MEANT)]
-            files = [info for info in infos if not info.is_dir()]
-            names = [archive.safe_name(info, windows=False).as_posix() for info in files]
+        infos = zipped.opened().infolist()
+        files = [i for i in infos if not i.is_dir() and not i.filename.startswith(_NOT_MEANT)]
+        names = [archive.safe_name(info, windows=False).as_posix() for info in files]
     except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise Unusable(f"{path} is no ZIP, or a damaged one ({error}).") from None
     except archive.ArchiveError as error:
         raise Unusable(f"{path} is not taken. {error}") from None
     _check_size(path, files)
     found = [
-        ZipEntry(path, name, info.file_size, bool(info.external_attr >> 16 & stat.S_IXUSR))
+        ZipEntry(zipped, name, info.file_size, bool(info.external_attr >> 16 & stat.S_IXUSR))
         for info, name in zip(files, names, strict=True)
     ]
     return sorted(found, key=lambda entry: entry.name)

@@ -12,12 +12,14 @@ from rich.progress import (
     BarColumn,
     DownloadColumn,
     Progress,
+    TaskID,
     TextColumn,
     TimeRemainingColumn,
     TransferSpeedColumn,
 )
 
 from renderonline.client import Progress as Callback
+from renderonline.client import SendProgress
 from renderonline.commands import output
 
 LINE_EVERY_S = 5.0
@@ -34,27 +36,54 @@ def transfer(label: str) -> Iterator[Callback]:
     if not on_terminal():
         yield _lines(output.plain(label))
         return
-    columns = (
+    with _bars() as bars:
+        bar = bars.add_task(output.plain(label), total=None)
+        yield lambda done, total: bars.update(bar, completed=done, total=total)
+
+
+@contextmanager
+def sending(name: str) -> Iterator[SendProgress]:
+    """Show how a project is hashed and uploaded while the context is open."""
+    if not on_terminal():
+        lines = {"hashing": _lines(f"hashing {name}", says_end=False)}
+        lines["uploading"] = _lines(f"uploading {name}")
+        yield lambda phase, done, total, _: lines[phase](done, total)
+        return
+    with _bars() as bars:
+        known: dict[str, TaskID] = {}
+
+        def show(phase: str, done_bytes: int, total_bytes: int, file: str) -> None:
+            if phase not in known:
+                known[phase] = bars.add_task("")
+            label = output.plain(f"{phase} {file or name}")
+            bars.update(known[phase], completed=done_bytes, total=total_bytes, description=label)
+
+        yield show
+
+
+def _bars() -> Progress:
+    return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         DownloadColumn(),
         TransferSpeedColumn(),
         TimeRemainingColumn(),
+        console=Console(stderr=True),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bars:
-        bar = bars.add_task(output.plain(label), total=None)
-        yield lambda done, total: bars.update(bar, completed=done, total=total)
 
 
-def _lines(label: str) -> Callback:
+def _lines(label: str, says_end: bool = True) -> Callback:
     """A callback that says a line now and then, and one when all is done."""
     said_at_s = time.monotonic()
 
     def show(done_bytes: int, total_bytes: int | None) -> None:
         nonlocal said_at_s
         is_done = done_bytes == total_bytes
-        if is_done or time.monotonic() - said_at_s >= LINE_EVERY_S:
+        if (is_done and says_end) or time.monotonic() - said_at_s >= LINE_EVERY_S:
             said_at_s = time.monotonic()
+            if total_bytes == 0:
+                output.say(f"{label}: the farm has all of it")
+                return
             share = f" ({done_bytes * 100 // total_bytes} %)" if total_bytes else ""
             output.say(f"{label}: {size_text(done_bytes)}{share}")
 

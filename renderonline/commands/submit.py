@@ -6,13 +6,13 @@ import argparse
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from renderonline import client as farm
 from renderonline import wire
-from renderonline.commands import output, signin, task_options, waiting
+from renderonline.commands import dry_run, output, signin, task_options, waiting
 from renderonline.commands.edge import Exit, Failure, UsageError, explain, tell
-from renderonline.commands.progress import transfer
+from renderonline.commands.progress import sending, transfer
 from renderonline.frames import FrameSet
 
 
@@ -41,14 +41,20 @@ class Outcome:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Check every file, then send every file, then (if asked) wait for all and fetch."""
+    """Check every project, then send every one, then (if asked) wait for all and fetch."""
     frames = None if args.frames is None else FrameSet.parse(args.frames)
     arguments = parse_arguments(args.arg)
     variants = [parse_variant(text) for text in args.variant]
-    for file in args.files:
-        farm.check_file(file)
+    bundles = _bundles(args)
+    if args.dry_run:
+        return dry_run.show(bundles, args.allow_missing, args.json)
+    for bundle in bundles:
+        if not args.allow_missing:
+            farm.complete(bundle)
     with signin.connect(args) as client:
-        submissions = _prepare(client, args, arguments, frames, variants)
+        submissions = _prepare(client, args, bundles, arguments, frames, variants)
+        for submission in submissions:
+            _announce(submission, args.frames is not None)
         outcomes = [_send(client, submission) for submission in submissions]
         if args.wait or args.download:
             _wait(client, outcomes)
@@ -100,9 +106,29 @@ def exit_code(outcomes: Sequence[Outcome], waited: bool) -> Exit:
     return Exit.DONE
 
 
+def _bundles(args: argparse.Namespace) -> list[farm.Bundle]:
+    """What each of the named projects is made of. Raises UsageError, Unusable."""
+    if args.main is not None and len(args.files) > 1:
+        raise UsageError(
+            "`--main` names a file of one project.", "Submit the others by themselves."
+        )
+    options = {"main": args.main, "project": args.project, "follow_links": not args.no_links}
+    return [farm.bundle.of(file, **options) for file in args.files]
+
+
+def _announce(submission: farm.Submission, has_frames: bool) -> None:
+    """Say what was not asked for, and what will be other than was meant."""
+    name = submission.file.name
+    if submission.frames and not has_frames:
+        output.say(f"{name}: frames {submission.frames}, as the scene says")
+    for warning in farm.warnings(submission.bundle):
+        output.say(f"Warning: {name}: {warning}")
+
+
 def _prepare(
     client: farm.Client,
     args: argparse.Namespace,
+    bundles: Sequence[farm.Bundle],
     arguments: dict[str, str],
     frames: FrameSet | None,
     variants: Sequence[farm.Variant],
@@ -114,22 +140,22 @@ def _prepare(
         **{name: value for name, value in task_options.given(args).items() if name != "frames"},
     )
     submissions = []
-    for file in args.files:
-        engine = farm.choose_engine(engines, file, args.engine)
+    for bundle in bundles:
+        engine = farm.choose_engine(engines, PurePath(bundle.main), args.engine)
         what = (engine, arguments, frames, wishes)
         submissions.append(
-            farm.prepare_variants(file, engines, *what, variants)
+            farm.prepare_variants(bundle, engines, *what, variants)
             if variants
-            else farm.prepare(file, *what)
+            else farm.prepare(bundle, *what)
         )
     return submissions
 
 
 def _send(client: farm.Client, submission: farm.Submission) -> Outcome:
     """Upload one. What goes wrong stays with this file: those before it are on the farm already."""
-    outcome = Outcome(submission.file)
+    outcome = Outcome(submission.file, warnings=farm.warnings(submission.bundle))
     try:
-        with transfer(f"uploading {submission.file.name}") as progress:
+        with sending(submission.file.name) as progress:
             outcome.task_id = client.submit(submission, progress)
         outcome.state = wire.TaskState.QUEUED
     except farm.ClientError as error:
@@ -156,7 +182,7 @@ def _note_end(outcome: Outcome, end: wire.TaskDetail | farm.NotFound) -> None:
         _note_failure(outcome, end)
         return
     outcome.state, outcome.cause = end.task.state, end.task.cause
-    outcome.warnings = end.warnings
+    outcome.warnings += end.warnings
 
 
 def _note_failure(outcome: Outcome, error: farm.ClientError) -> None:

@@ -42,5 +42,12 @@ def private_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No test sees or changes the sign-in of whoever runs it."""
     for name in ("SERVER", "EMAIL", "TOKEN", "TOKEN_FILE"):
         monkeypatch.delenv(f"RENDERONLINE_{name}", raising=False)
-    for name in ("HOME", "XDG_CONFIG_HOME", "APPDATA", "LOCALAPPDATA", "USERPROFILE"):
+    for name in (
+        "HOME",
+        "XDG_CONFIG_HOME",
+        "XDG_CACHE_HOME",
+        "APPDATA",
+        "LOCALAPPDATA",
+        "USERPROFILE",
+    ):
         monkeypatch.setenv(name, str(tmp_path / "home"))

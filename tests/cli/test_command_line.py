@@ -48,7 +48,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     file = tmp_path / "scene.blend"
-    file.write_bytes(b"BLENDER")
+    file.write_bytes(b"a scene")
     return file
 
 

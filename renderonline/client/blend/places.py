@@ -13,6 +13,7 @@ import re
 import unicodedata
 from pathlib import Path, PurePath, PurePosixPath
 
+from renderonline.client.archive import RESULTS_FOLDER
 from renderonline.names import MAX_NAME_BYTES, BadName, checked, has_control
 
 OUTSIDE = "_outside_project"
@@ -36,7 +37,9 @@ class Places:
             parts = (OUTSIDE, *_without_root(path))
         place = ""
         for part in parts:
-            place = f"{place}/{usable(part)}".lstrip("/")
+            # On the farm, results lie beside the project's files.
+            is_taken = not place and part.casefold() == RESULTS_FOLDER
+            place = f"{place}/{usable(part)}{'_' * is_taken}".lstrip("/")
             place = self._folders.setdefault(_folded(place), place)
         return place
 
