@@ -113,6 +113,7 @@ class Api:
         self._loops.close()
         self._background.close()
         self._visitors.close()
+        self.ctx.uploads.close()
         self.database.close()
 
 

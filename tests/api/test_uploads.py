@@ -19,7 +19,7 @@ from cli.certificates import make_certificate
 from support.waiting import wait_until
 from tusclient.client import TusClient
 
-from renderonline.api.services.uploads import BLOCK_BYTES
+from renderonline.api.services.pieces import BLOCK_BYTES
 
 from . import tus
 from .house import House, running_house

@@ -20,7 +20,8 @@ from renderonline import serving
 from renderonline.api.domain.model import User
 from renderonline.api.http import callers
 from renderonline.api.services.context import Context, Refused
-from renderonline.api.services.uploads import ALGORITHMS, Piece, Status
+from renderonline.api.services.pieces import Piece
+from renderonline.api.services.uploads import ALGORITHMS, Status
 from renderonline.api.storage.folders import is_disk_full
 from renderonline.api.storage.uploads import Upload
 from renderonline.manifests import is_sha256

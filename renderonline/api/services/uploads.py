@@ -7,29 +7,22 @@ a restart has lost it.
 
 from __future__ import annotations
 
-import hashlib
-import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 from renderonline.api.domain.model import User
 from renderonline.api.services.contents import Contents
+from renderonline.api.services.pieces import Incoming, Piece, RunningHash, too_long
 from renderonline.api.services.refusal import Refused
 from renderonline.api.services.room import Room
 from renderonline.api.storage.uploads import Upload, UploadStore
 from renderonline.config import ApiSettings
-
-log = logging.getLogger(__name__)
-
-BLOCK_BYTES = 64 << 10
-"""How much is read and written at once. cheroot hands out a block when all of it has come: what of
-a larger one had come when the connection broke would be lost."""
 
 ABANDONED_AFTER = timedelta(hours=48)
 """How long an upload waits for its next bytes."""
@@ -39,9 +32,6 @@ CHECKSUM_MISMATCH = 460
 
 ALGORITHMS = ("sha1", "sha256")
 
-Read = Callable[[int], bytes]
-"""Gives at most so many of the request's bytes, none at its end. Raises OSError when it breaks off."""
-
 
 @dataclass(frozen=True, slots=True)
 class Status:
@@ -50,17 +40,6 @@ class Status:
     offset: int
     upload: Upload
     expires_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
-    """What a request brings: from which offset on, how much if that is known, and its checksum."""
-
-    offset: int
-    length: int | None
-    read: Read
-    algorithm: str = ""
-    digest: bytes = b""
 
 
 class Uploads:
@@ -76,7 +55,10 @@ class Uploads:
         self._limit_bytes = settings.upload_limit_bytes
         self._lock = threading.Lock()
         self._busy: set[str] = set()
-        self._hashes: dict[str, _Running] = {}
+        self._hashers = ThreadPoolExecutor(2, thread_name_prefix="hash")
+        self._flushers = ThreadPoolExecutor(2, thread_name_prefix="flush")
+        self._flushes: dict[str, Future[None]] = {}
+        self._hashes: dict[str, RunningHash] = {}
 
     def create(self, user: User, upload: Upload, piece: Piece | None = None) -> tuple[str, int]:
         """A new upload, perhaps with its first bytes; its id, and how many have come.
@@ -90,7 +72,7 @@ class Uploads:
                 f"The file is larger than this server's limit of {self._limit_bytes} bytes.",
             )
         if piece is not None and (piece.length or 0) > upload.length:
-            raise _too_long(upload.length)
+            raise too_long(upload.length)
         self._room.check(user, upload.length)
         upload_id = self.store.new_id()
         try:
@@ -112,7 +94,8 @@ class Uploads:
         offset = self.store.offset(upload_id)
         if offset is not None and offset >= upload.length:
             with self._alone(upload_id):
-                self._finish(upload_id, upload)
+                if self.store.offset(upload_id) is not None:
+                    self._finish(upload_id, upload)
             offset = None
         if offset is None:
             self._check_finished(upload_id, upload)
@@ -136,11 +119,12 @@ class Uploads:
                 )
             left = upload.length - offset
             if piece.length is not None and piece.length > left:
-                raise _too_long(left)
+                raise too_long(left)
             self._room.check_disk(left if piece.length is None else piece.length)
             if left:
                 offset += self._write(upload_id, piece, left)
             if offset < upload.length:
+                self._flush_soon(upload_id)
                 return Status(offset, upload, self._expiry(upload_id))
             if self.store.offset(upload_id) is not None:
                 self._finish(upload_id, upload)
@@ -169,6 +153,11 @@ class Uploads:
         self.store.forget_gone()
         return freed_bytes
 
+    def close(self) -> None:
+        """Nothing comes any more."""
+        for pool in (self._hashers, self._flushers):
+            pool.shutdown(wait=False, cancel_futures=True)
+
     # ------------------------------------------------------------------ inside
 
     def _own(self, user: User, upload_id: str) -> Upload:
@@ -196,11 +185,24 @@ class Uploads:
             with self._lock:
                 self._busy.discard(upload_id)
 
+    def _flush_soon(self, upload_id: str) -> None:
+        """Let the disk write while more comes, so that little is left to wait for at the end."""
+        last = self._flushes.get(upload_id)
+        if last is None or last.done():
+            self._flushes[upload_id] = self._flushers.submit(_flush, self.store.data(upload_id))
+
+    def _forget(self, upload_id: str) -> RunningHash:
+        """Nothing comes any more, and no thread of ours has its file open; its hash so far."""
+        flush = self._flushes.pop(upload_id, None)
+        if flush is not None:
+            flush.result()
+        return self._hashes.pop(upload_id, None) or RunningHash(self._hashers)
+
     def _write(self, upload_id: str, piece: Piece, left: int) -> int:
         """Append the piece; how many bytes of it came. Of one with a checksum all stays, or nothing."""
         file, mark = self.store.data(upload_id), self.store.mark(upload_id)
-        running = (self._hashes.get(upload_id) or _Running()).copy()
-        incoming = _Incoming(file, piece, left, running)
+        running = (self._hashes.get(upload_id) or RunningHash(self._hashers)).copy()
+        incoming = Incoming(file, piece, left, running)
         is_right = False
         if piece.algorithm:
             mark.write_text(str(piece.offset), encoding="ascii")
@@ -225,11 +227,10 @@ class Uploads:
     def _finish(self, upload_id: str, upload: Upload) -> None:
         """All has come. Raises Refused 460, and the upload is gone, if it is not what was said."""
         file = self.store.data(upload_id)
-        running = self._hashes.pop(upload_id, None) or _Running()
+        running = self._forget(upload_id)
         with file.open("r+b") as whole:
-            running.catch_up(whole)
+            digest = running.of_whole(whole)
             os.fsync(whole.fileno())
-        digest = running.hash.hexdigest()
         if upload.sha256 is not None and digest != upload.sha256:
             self._remove(upload_id)
             raise _mismatch("The file is not what its SHA-256 says. It is gone; send it anew.")
@@ -250,7 +251,7 @@ class Uploads:
         raise _gone()
 
     def _remove(self, upload_id: str) -> None:
-        self._hashes.pop(upload_id, None)
+        self._forget(upload_id)
         self.store.remove(upload_id)
 
     def _expiry(self, upload_id: str) -> datetime | None:
@@ -258,82 +259,12 @@ class Uploads:
         return None if changed_at is None else changed_at + ABANDONED_AFTER
 
 
-class _Running:
-    """A SHA-256 of the first `offset` bytes of a file."""
-
-    def __init__(self) -> None:
-        self.offset = 0
-        self.hash = hashlib.sha256()
-
-    def copy(self) -> _Running:
-        other = _Running()
-        other.offset, other.hash = self.offset, self.hash.copy()
-        return other
-
-    def add(self, offset: int, block: bytes) -> None:
-        """Bytes that were written at `offset`; a gap before them is left to `catch_up`."""
-        if offset == self.offset:
-            self.hash.update(block)
-            self.offset += len(block)
-
-    def catch_up(self, file: Any) -> None:
-        """Read what is behind `offset` from the file itself."""
-        file.seek(self.offset)
-        while block := file.read(BLOCK_BYTES):
-            self.add(self.offset, block)
-
-
-class _Incoming:
-    """Writes a piece into its file while it comes."""
-
-    def __init__(self, file: Path, piece: Piece, left: int, running: _Running) -> None:
-        """`left`: more is not to come."""
-        self.came = 0
-        self.is_whole = False
-        self._file = file
-        self._piece = piece
-        self._left = left
-        self._running = running
-        self._check = (
-            hashlib.new(piece.algorithm, usedforsecurity=False) if piece.algorithm else None
-        )
-
-    def digest(self) -> bytes:
-        """Of what came, by the piece's algorithm."""
-        return b"" if self._check is None else self._check.digest()
-
-    def receive(self) -> bool:
-        """Whether all came that was to come. Raises Refused 400 for more than that; OSError when
-        the disk does not take it."""
-        with self._file.open("r+b", buffering=0) as writer:
-            writer.seek(self._piece.offset)
-            while block := self._next():
-                if len(block) > self._left - self.came:
-                    raise _too_long(self._left)
-                _write_all(writer, block)
-                self._running.add(self._piece.offset + self.came, block)
-                if self._check is not None:
-                    self._check.update(block)
-                self.came += len(block)
-        return self.is_whole
-
-    def _next(self) -> bytes:
-        """The next bytes; none at the end, and where the connection broke off."""
-        length = self._piece.length
-        ask = BLOCK_BYTES if length is None else min(BLOCK_BYTES, length - self.came)
-        try:
-            block = self._piece.read(ask) if ask else b""
-        except OSError:
-            return b""
-        if not block:
-            self.is_whole = length is None or self.came == length
-        return block
-
-
-def _write_all(writer: Any, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[writer.write(view) :]
+def _flush(file: Path) -> None:
+    try:
+        with file.open("r+b") as opened:
+            os.fsync(opened.fileno())
+    except OSError:
+        pass  # gone meanwhile; what matters is flushed, and told, at the end
 
 
 def _truncate(file: Path, length: int) -> None:
@@ -343,10 +274,6 @@ def _truncate(file: Path, length: int) -> None:
 
 def _gone() -> Refused:
     return Refused(404, "no_such_upload", "You have no such upload, or it was dropped.")
-
-
-def _too_long(left: int) -> Refused:
-    return Refused(400, "too_long", f"Only {left} bytes of this upload are still to come.")
 
 
 def _broke_off() -> Refused:
