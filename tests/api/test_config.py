@@ -32,7 +32,6 @@ API_MISTAKES: list[tuple[str, Any]] = [
     ("DataPath", ""),
     ("DataPath", "a\0b"),
     ("Storage", "nas"),
-    ("Storage", None),
     ("Storage", True),
     ("PollSeconds", "15"),
     ("PollSeconds", 0),
