@@ -98,11 +98,12 @@ def _check_places(paths: Iterable[str]) -> None:
     """No two files at one place, and none where another needs a folder, on a disk that folds case."""
     files: dict[str, str] = {}
     for path in paths:
-        other = files.setdefault(_folded(path), path)
-        if other is not path:
+        folded = _folded(path)
+        if (other := files.get(folded)) is not None:
             raise BadManifest(
                 f"{_shown(other)} and {_shown(path)} are one file on Windows and macOS. Rename one."
             )
+        files[folded] = path
     for folded, path in files.items():
         parts = folded.split("/")
         for count in range(1, len(parts)):

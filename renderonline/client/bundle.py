@@ -11,6 +11,7 @@ import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from renderonline import blendfile, manifests, paths, wire
 from renderonline.blendfile import BlendFacts
@@ -18,6 +19,9 @@ from renderonline.client import zips
 from renderonline.client.archive import RESULTS_FOLDER
 from renderonline.client.errors import Unusable
 from renderonline.client.sources import DiskFile, Source
+
+if TYPE_CHECKING:
+    from renderonline.client.blend import Gathered
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +147,10 @@ def _of_file(named: Path, project: Path | None, follow_links: bool) -> Bundle:
     if not follow_links or not _is_blend(path):
         part = _part(path.relative_to(root).as_posix(), path)
         return check(Bundle(named, part.place, (part,), _facts(path)))
-    main, files, missing = _gather(path, root)
-    parts = tuple(_part(place, files[place]) for place in sorted(files))
-    return check(Bundle(named, main, parts, _facts(path), missing))
+    found = _gather(path, root)
+    parts = tuple(_part(place, found.files[place]) for place in sorted(found.files))
+    facts = _facts(path)
+    return check(Bundle(named, found.main, parts, facts, _missing(found), _opaque(found)))
 
 
 def _plain(path: Path) -> Path:
@@ -153,8 +158,8 @@ def _plain(path: Path) -> Path:
     return Path(os.path.normpath(path.absolute()))
 
 
-def _gather(main: Path, root: Path) -> tuple[str, dict[str, Path], tuple[Missing, ...]]:
-    """A .blend with its links: its place, where the files are by their places, what is not there."""
+def _gather(main: Path, root: Path) -> Gathered:
+    """A .blend with its links."""
     try:
         from renderonline.client import blend  # late: a .blend only needs it
     except ImportError:
@@ -162,9 +167,19 @@ def _gather(main: Path, root: Path) -> tuple[str, dict[str, Path], tuple[Missing
             "This renderonline was built without what reads the links of a .blend file.",
             "Send the file alone (`--no-links`), or use a build that has it.",
         ) from None
-    found = blend.gather(main, root, paths.cache_dir() / "scenes")
-    missing = tuple(Missing(path, tuple(users)) for path, users in found.missing.items())
-    return found.main, found.files, missing
+    return blend.gather(main, root, paths.cache_dir() / "scenes")
+
+
+def _missing(found: Gathered) -> tuple[Missing, ...]:
+    return tuple(Missing(path, tuple(users)) for path, users in found.missing.items())
+
+
+def _opaque(found: Gathered) -> tuple[str, ...]:
+    """What to say of files whose own links are not followed."""
+    return tuple(
+        f"What {path.name} itself refers to is not looked for; submit the folder if it needs more."
+        for path in found.opaque
+    )
 
 
 def _is_blend(path: Path) -> bool:
@@ -225,8 +240,9 @@ def _of_folder(named: Path, main: str, follow_links: bool) -> Bundle:
     missing: tuple[Missing, ...] = ()
     facts = _facts(folder / main)
     if follow_links and _is_blend(folder / main):
-        main, linked, missing = _gather(folder / main, folder)
-        files |= linked
+        found = _gather(folder / main, folder)
+        main, missing = found.main, _missing(found)
+        files |= found.files
     parts = tuple(_part(place, files[place]) for place in sorted(files))
     return check(Bundle(named, main, parts, facts, missing, tuple(dict.fromkeys(notes))))
 

@@ -13,15 +13,18 @@ from renderonline.client.blend.places import Places
 from renderonline.client.errors import Unusable
 
 _MARKS = ("<UDIM>", "<UVTILE>")
+_OPAQUE = (".usd", ".usda", ".usdc")
 
 
 @dataclass(slots=True)
 class Gathered:
-    """A scene's project. `missing`: what is not there → who uses it; `files`: place → where it is."""
+    """A scene's project. `missing`: what is not there → who uses it; `files`: place → where it is;
+    `opaque`: files that may name others, which are not looked for."""
 
     main: str = ""
     files: dict[str, Path] = field(default_factory=dict)
     missing: dict[str, list[str]] = field(default_factory=dict)
+    opaque: list[Path] = field(default_factory=list)
 
 
 class _Changed(Exception):
@@ -76,11 +79,13 @@ class _Gathering:
             users = self._result.missing.setdefault(shown, [])
             if (user := self._user(link, blend)) not in users:
                 users.append(user)
-        if not found.members:
+        is_written_later = link.shape is Shape.FOLDER and not link.is_required
+        if not found.members and not is_written_later:
             return
         target = self._target(link, found, blend_place)
         for place, source in self._settled(link, found, target):
-            self._result.files.setdefault(place, source)
+            if self._result.files.setdefault(place, source) is source:
+                self._result.opaque += [source] if source.suffix.lower() in _OPAQUE else []
         if link.slot is not None and not rewriting.finds(link, blend_place, target):
             changes = rewriting.patches(link, blend_place, target, blend)
             self._changes.setdefault(blend, []).extend(changes)
