@@ -68,11 +68,12 @@ class Places:
 
 def usable(name: str) -> str:
     """`name`, or one like it that every platform can hold."""
+    name = re.sub(r"[\\/]", "_", name)
     try:
         return checked(name)
     except BadName:
         pass
-    changed = re.sub(r'[<>:"|?*\\/]', "_", "".join("_" if has_control(c) else c for c in name))
+    changed = re.sub(r'[<>:"|?*]', "_", "".join("_" if has_control(c) else c for c in name))
     changed = re.sub(r"[. ]+$", lambda ending: "_" * len(ending[0]), changed)
     if len(changed.encode()) > MAX_NAME_BYTES:
         digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:8]
