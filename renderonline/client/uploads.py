@@ -43,6 +43,9 @@ ANSWER_TIMEOUT_S = 120
 ROUTE = "/renderapi/v1/files/uploads"
 MISSING_ROUTE = "/renderapi/v1/files/missing"
 
+LEAST_PIECE_BYTES = 1 << 20
+"""On a line that keeps breaking: of a piece that breaks off, the server may have seen nothing."""
+
 _BLOCK_BYTES = 1 << 18
 """What is read and sent at a time: progress still moves on a slow line."""
 
@@ -122,6 +125,7 @@ class _Upload:
         self._transport, self._memory, self._tell, self._stop = transport, memory, tell, stop
         self._wanted = wanted
         self._is_large = wanted.content.size_bytes > PIECE_BYTES
+        self._piece_bytes = PIECE_BYTES
         self._location: str | None = None  # a path on the server; None: not begun there
         self._must_ask = False  # how far the server is
         self._is_done = False
@@ -166,7 +170,7 @@ class _Upload:
             "Upload-Length": str(self._wanted.content.size_bytes),
             "Upload-Metadata": ",".join(f"{name} {_base64(text)}" for name, text in names.items()),
         }
-        if self._is_large or not self._wanted.content.size_bytes:
+        if not 0 < self._wanted.content.size_bytes <= self._piece_bytes:
             answer = self._send("POST", ROUTE, headers)
         else:
             answer = self._send("POST", ROUTE, headers | _BINARY, self._piece(file))
@@ -242,6 +246,7 @@ class _Upload:
             raise self._transport.another_kind(answer)
         if offset > self._done_bytes:
             self._failed_s, self._failures = None, 0
+            self._piece_bytes = min(PIECE_BYTES, self._piece_bytes + LEAST_PIECE_BYTES)
         self._done_bytes = offset
         self._is_done = offset == self._wanted.content.size_bytes
         self._say(offset)
@@ -255,11 +260,13 @@ class _Upload:
         pause_s = PAUSES_S[min(self._failures, len(PAUSES_S) - 1)]
         self._failures += 1
         self._must_ask = True
+        self._piece_bytes = max(LEAST_PIECE_BYTES, self._piece_bytes // 2)
         if self._stop.wait(pause_s):
             raise Stopped
 
     def _piece(self, file: IO[bytes]) -> _Piece:
-        return _Piece(self, file, self._done_bytes)
+        left_bytes = self._wanted.content.size_bytes - self._done_bytes
+        return _Piece(self, file, self._done_bytes, min(self._piece_bytes, left_bytes))
 
     def _say(self, done_bytes: int) -> None:
         """Tell how far it is, which may be less than was told before."""
@@ -270,11 +277,9 @@ class _Upload:
 class _Piece:
     """A request's body: the next bytes of the file, read as they are sent."""
 
-    def __init__(self, upload: _Upload, file: IO[bytes], offset: int) -> None:
+    def __init__(self, upload: _Upload, file: IO[bytes], offset: int, count: int) -> None:
         self._upload, self._file, self._offset = upload, file, offset
-        self.len = min(
-            PIECE_BYTES, upload._wanted.content.size_bytes - offset
-        )  # as requests asks for it
+        self.len = count  # where requests looks for the length
 
     def __iter__(self) -> Iterator[bytes]:
         end, at = self._offset + self.len, self._offset

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from renderonline.serving import Server
 
 from . import film
 
@@ -45,3 +50,17 @@ def copied_scene(films: dict[str, Path], tmp_path: Path) -> Path:
     """A copy of it; the one texture that it names by its whole path lies where it was made."""
     shutil.copytree(films["blender"], tmp_path / "work")
     return tmp_path / "work" / "Mein Film" / film.NAME
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Any], str]]:
+    """Serves a WSGI app on a free port of loopback until the test ends; gives its address."""
+    with ExitStack() as running:
+
+        def start(app: Any) -> str:
+            server = Server(app, "127.0.0.1", 0, None, max_body_bytes=1 << 30)
+            running.callback(server.close)
+            server.start()
+            return server.url
+
+        yield start
