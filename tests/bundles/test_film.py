@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
+import io
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from renderonline.client import Unusable, bundle
 from renderonline.client.blend import OUTSIDE
@@ -99,6 +102,37 @@ def test_the_same_scene_has_the_same_bundle(scene: Path, tmp_path: Path) -> None
     for file in scene.parent.rglob("*"):
         file.touch()
     assert digests(bundle.of(scene)) == first
+
+
+@pytest.mark.parametrize("packing", ["none", "gzip", "zstd"])
+def test_a_copy_is_packed_as_the_original_is(scene: Path, which: str, packing: str) -> None:
+    """And tells neither when it was made, nor under which name."""
+    with zstandard.open(scene, "rb") as packed:
+        content = packed.read()
+    pack = {"none": bytes, "gzip": gzip.compress, "zstd": zstandard.compress}
+    scene.write_bytes(pack[packing](content))
+    made = bundle.of(scene)
+    copy = made.main_part.source.path.read_bytes()
+    unpack = {"none": bytes, "gzip": gzip.decompress, "zstd": _unzstd}
+    assert copy[:4] == scene.read_bytes()[:4]
+    if packing == "gzip":
+        assert copy[3:8] == bytes(5)
+    changed = unpack[packing](copy)
+    assert (len(changed), changed[:12]) == (len(content), content[:12])
+    film.run(which, OPEN, made.main_part.source.path)
+
+
+OPEN = """
+import bpy, sys
+bpy.ops.wm.open_mainfile(filepath=sys.argv[-1])
+assert bpy.data.images['wood.png'].filepath.startswith('//_outside_project/')
+"""
+
+
+def _unzstd(packed: bytes) -> bytes:
+    with zstandard.open(io.BytesIO(packed), "rb") as file:
+        found: bytes = file.read()
+        return found
 
 
 @pytest.mark.parametrize(
