@@ -12,6 +12,9 @@ CREATE TABLE IF NOT EXISTS `subscriptions` (
   `name` varchar(50) NOT NULL,
   `queue_limit` int unsigned NOT NULL,
   `weight` double NOT NULL DEFAULT 1,
+  `quota_bytes` bigint DEFAULT NULL,
+  `retention_days_results` int unsigned DEFAULT NULL,
+  `retention_days_projects` int unsigned DEFAULT NULL,
   PRIMARY KEY (`subscription_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 

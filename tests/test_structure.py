@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "renderonline"
 LONGEST_MODULE_LINES = 450
 
-GROUND = ("wire", "names", "manifests", "paths", "logs", "lifecycle", "security", "config")
+GROUND = ("wire", "names", "sizes", "manifests", "paths", "logs", "lifecycle", "security", "config")
 """What every part stands on. None of it knows any part."""
 
 API_INSIDE = ("api.domain", "api.db", "api.storage", "api.services", "api.hpc_client")
@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "commands.serve": (*GROUND, "commands", "api.app", "node"),
     # The administrator's commands work on the database, with the api running or not.
     "commands.admin": (*GROUND, "commands", "api.app", "api.services", "api.db", "api.domain"),
+    "commands.storage": (*GROUND, "commands", "api.services"),
     "wire": (),
     "paths": (),
     "logs": (),
@@ -39,6 +40,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serving": ("wire", "config"),
     "frames": (),
     "names": (),
+    "sizes": (),
     "manifests": ("wire", "names"),
     "blendfile": (),
     "engines": ("wire", "frames", "paths"),

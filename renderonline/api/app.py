@@ -18,17 +18,13 @@ from renderonline.api.http.multipart_body import OVERHEAD_BYTES
 from renderonline.api.loops import Background, Loops
 from renderonline.api.services import setup
 from renderonline.api.services.board import Board
-from renderonline.api.services.contents import Contents
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
-from renderonline.api.services.room import Room
 from renderonline.api.services.stop import Stopper
-from renderonline.api.services.uploads import Uploads
+from renderonline.api.services.storekeeping import Storekeeper
+from renderonline.api.services.stores import open_stores
 from renderonline.api.services.watch import Watch
-from renderonline.api.storage.contents import ContentStore
-from renderonline.api.storage.folders import TaskFolders
-from renderonline.api.storage.uploads import UploadStore
 from renderonline.config import ApiSettings, ConfigError, Loaded
 from renderonline.serving import HttpError, JsonApp, Server
 
@@ -61,14 +57,14 @@ class Api:
         takes_reports = settings.certificate is None or settings.public_url is not None
         fleet, hpc = Fleet(settings.poll_seconds, takes_reports, clock), HpcClient()
         board = Board(self.database, fleet, clock)
-        store = ContentStore(settings.data_path / "contents")
-        contents, room = Contents(self.database, store, clock), Room(settings)
+        stores = open_stores(settings, self.database, clock)
         self.ctx = Context(
             database=self.database,
-            folders=TaskFolders(settings.data_path),
-            contents=contents,
-            uploads=Uploads(UploadStore(settings.data_path / "uploads"), contents, room, settings),
-            room=room,
+            folders=stores.folders,
+            contents=stores.contents,
+            uploads=stores.uploads,
+            room=stores.room,
+            storekeeper=Storekeeper(stores),
             settings=settings,
             clock=clock,
             fleet=fleet,
@@ -104,8 +100,11 @@ class Api:
         return self._server.url
 
     def start(self) -> None:
-        self._loops.start(self._dispatcher, self._watch)
+        self._loops.start(self._dispatcher, self._watch, self._keep_store)
         self._server.start()
+
+    def _keep_store(self) -> None:
+        self.ctx.storekeeper.step(self.ctx.clock.now())
 
     def close(self) -> None:
         """End everything; what was in flight is picked up by the next start."""

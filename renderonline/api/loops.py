@@ -1,9 +1,10 @@
-"""The api's loops, each a step that can be called once: dispatching and watching."""
+"""The api's loops, each a step that can be called once: dispatching, watching, storekeeping."""
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from renderonline.api.services.dispatch import Dispatcher
@@ -20,6 +21,9 @@ DISPATCH_TICK_S = 0.5
 to begin before a moment that has come."""
 
 
+STORE_TICK_S = 3600.0
+
+
 class Loops:
     """Owns the threads. `wake` may be called from any thread, also before `start`."""
 
@@ -34,9 +38,12 @@ class Loops:
         """There may be something to dispatch."""
         self._work.set()
 
-    def start(self, dispatcher: Dispatcher, watch: Watch) -> None:
+    def start(self, dispatcher: Dispatcher, watch: Watch, keep_store: Callable[[], None]) -> None:
         self._threads.append(
             run_every("watching", watch.step, WATCH_TICK_S, self._stop, self._outage)
+        )
+        self._threads.append(
+            run_every("storekeeping", keep_store, STORE_TICK_S, self._stop, self._outage)
         )
         thread = threading.Thread(
             target=self._dispatch, args=(dispatcher,), name="dispatch", daemon=True

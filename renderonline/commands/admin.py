@@ -126,15 +126,26 @@ def _pascal(column: str) -> str:
 
 @contextmanager
 def _database(args: argparse.Namespace) -> Iterator[Database]:
-    """The api's database, as its configuration names it; our errors for what may go wrong."""
+    with opened(args) as (_settings, database):
+        yield database
+
+
+@contextmanager
+def opened(args: argparse.Namespace) -> Iterator[tuple[config.ApiSettings, Database]]:
+    """The api's settings and database, as its configuration names it; our errors for what may go
+    wrong."""
     settings, loaded = config.load(config.ApiSettings, args.config)
     for warning in loaded.warnings:
         output.say(f"Warning: {warning}")
     try:
         paths.private_dir(settings.data_path)
+    except OSError as error:
+        message = f"DataPath: {settings.data_path} cannot be used: {error.strerror}."
+        raise CommandError(message, "", Exit.USAGE, "data_path") from None
+    try:
         database = open_database(settings)
         try:
-            yield database
+            yield settings, database
         finally:
             database.close()
     except admin.NoSuchRow as error:

@@ -106,6 +106,9 @@ KINDS: dict[str, Kind] = {
             Option("name", "NAME", "what it is called"),
             Option("queue_limit", "N", "how many tasks of one user may be queued or running"),
             Option("weight", "NUMBER", "its users' share of the machines; 1 is the usual one"),
+            Option("quota_bytes", "SIZE|none", "what a user's files may take, as 500G", "quota"),
+            Option("retention_days_results", "DAYS|none", "how long results stay after the end"),
+            Option("retention_days_projects", "DAYS|none", "how long projects stay after the end"),
         ),
     ),
     "argtype": Kind(
@@ -126,7 +129,7 @@ KINDS: dict[str, Kind] = {
 
 
 def add_kinds(admin: argparse.ArgumentParser, add_command: AddCommand) -> None:
-    """Add `KIND add|list|set|remove`, `user token`, and what is done to a machine, to `admin`."""
+    """Add `KIND add|list|set|remove`, `user token`, what is done to a machine, and `storage`."""
     kinds = admin.add_subparsers(metavar="KIND", required=True)
     for name, kind in KINDS.items():
         of_kind = kinds.add_parser(name, help=kind.help, description=kind.help)
@@ -144,6 +147,18 @@ def add_kinds(admin: argparse.ArgumentParser, add_command: AddCommand) -> None:
             _add_machine_verbs(verbs, kind, add_command)
         if name == "user":
             _add_token(add_command(verbs, "token", "admin:token", "Issue a new token."), kind)
+    _add_storage(kinds, add_command)
+
+
+def _add_storage(kinds: Any, add_command: AddCommand) -> None:
+    help_text = "Show who uses what of the farm's disk, or clean up."
+    storage = add_command(kinds, "storage", "storage:run", help_text)
+    storage.add_argument(
+        "verb",
+        nargs="?",
+        choices=["clean"],
+        help="remove what no task needs any more, and what is older than subscriptions keep it",
+    )
 
 
 MACHINE_VERBS = {

@@ -83,6 +83,7 @@ from renderonline.wire.states import (
     Reason,
     TaskState,
 )
+from renderonline.wire.storage import CleanResponse, StorageResponse, UserStorage
 
 __all__ = [
     "MAX_DEPTH",
@@ -93,6 +94,7 @@ __all__ = [
     "Cause",
     "Chunk",
     "ChunkState",
+    "CleanResponse",
     "Content",
     "DeleteResponse",
     "DequeueResponse",
@@ -140,6 +142,7 @@ __all__ = [
     "ReportAnswer",
     "RequeueRequest",
     "ResultFile",
+    "StorageResponse",
     "Task",
     "TaskChange",
     "TaskCreated",
@@ -149,6 +152,7 @@ __all__ = [
     "TaskState",
     "TasksResponse",
     "User",
+    "UserStorage",
     "Variant",
     "VariantTask",
     "Vitals",

@@ -20,17 +20,13 @@ from renderonline.api.domain.model import Chunk, Job, User
 from renderonline.api.hpc_client import HpcClient
 from renderonline.api.services import admin
 from renderonline.api.services.board import Board
-from renderonline.api.services.contents import Contents
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
-from renderonline.api.services.room import Room
 from renderonline.api.services.stop import Stopper
-from renderonline.api.services.uploads import Uploads
+from renderonline.api.services.storekeeping import Storekeeper
+from renderonline.api.services.stores import open_stores
 from renderonline.api.services.watch import Watch
-from renderonline.api.storage.contents import ContentStore
-from renderonline.api.storage.folders import TaskFolders
-from renderonline.api.storage.uploads import UploadStore
 from renderonline.config import ApiSettings
 
 POLL_S = 15.0
@@ -74,14 +70,14 @@ class Control:
         self.database = beside.database if beside else open_database(settings)
         fleet, hpc, pool = Fleet(POLL_S, True, self.clock), HpcClient(), AtOnce()
         board = Board(self.database, fleet, self.clock)
-        store = ContentStore(settings.data_path / "contents")
-        contents, room = Contents(self.database, store, self.clock), Room(settings)
+        stores = open_stores(settings, self.database, self.clock)
         self.ctx = Context(
             database=self.database,
-            folders=TaskFolders(settings.data_path),
-            contents=contents,
-            uploads=Uploads(UploadStore(settings.data_path / "uploads"), contents, room, settings),
-            room=room,
+            folders=stores.folders,
+            contents=stores.contents,
+            uploads=stores.uploads,
+            room=stores.room,
+            storekeeper=Storekeeper(stores),
             settings=settings,
             clock=self.clock,
             fleet=fleet,

@@ -37,7 +37,7 @@ def select_joined(
 
     `rest` is what follows FROM, where the tables go by their own names.
     """
-    cursor = proxy.obj.execute_sql(_text(f"SELECT {_columns(joined)} FROM {rest}"), values)
+    cursor = proxy.obj.execute_sql(with_places(f"SELECT {_columns(joined)} FROM {rest}"), values)
     shapes = [_shape(table) for table in joined]
     for row in cursor.fetchall():
         yield list(_split(row, shapes))
@@ -46,13 +46,13 @@ def select_joined(
 def values(table: type[tables.Table], column: str, rest: str, *asked: object) -> list[Any]:
     """One column of the rows, as the database has it."""
     text = f"SELECT `{column}` FROM `{_name(table)}` {rest}"
-    return [value for (value,) in proxy.obj.execute_sql(_text(text), asked).fetchall()]
+    return [value for (value,) in proxy.obj.execute_sql(with_places(text), asked).fetchall()]
 
 
 def lock(table: type[tables.Table], key: str, value: object) -> None:
     """MySQL: keep others from changing this row until the transaction ends; wait for who does."""
     text = f"SELECT `{key}` FROM `{_name(table)}` WHERE `{key}` = ? FOR UPDATE"
-    proxy.obj.execute_sql(_text(text), (value,)).fetchall()
+    proxy.obj.execute_sql(with_places(text), (value,)).fetchall()
 
 
 def update(
@@ -62,7 +62,7 @@ def update(
     names = tuple(columns)
     assigned = ", ".join(f"`{name}` = ?" for name in names)
     text = f"UPDATE `{_name(table)}` SET {assigned} WHERE {where}"
-    cursor = proxy.obj.execute_sql(_text(text), (*_stored(table, columns), *values))
+    cursor = proxy.obj.execute_sql(with_places(text), (*_stored(table, columns), *values))
     return bool(cursor.rowcount)
 
 
@@ -71,7 +71,7 @@ def insert(table: type[tables.Table], columns: Mapping[str, object]) -> int:
     places = ", ".join("?" for _ in columns)
     named = ", ".join(f"`{name}`" for name in columns)
     text = f"INSERT INTO `{_name(table)}` ({named}) VALUES ({places})"
-    return int(proxy.obj.execute_sql(_text(text), _stored(table, columns)).lastrowid)
+    return int(proxy.obj.execute_sql(with_places(text), _stored(table, columns)).lastrowid)
 
 
 def insert_many(
@@ -83,7 +83,7 @@ def insert_many(
     places = f"({', '.join('?' for _ in columns)})"
     for batch in batches(rows):
         text = f"INSERT {word} INTO `{_name(table)}` ({named}) VALUES {', '.join([places] * len(batch))}"
-        proxy.obj.execute_sql(_text(text), [value for row in batch for value in row])
+        proxy.obj.execute_sql(with_places(text), [value for row in batch for value in row])
 
 
 def rows_of(
@@ -94,7 +94,7 @@ def rows_of(
     for batch in batches(keys):
         places = ", ".join("?" * len(batch))
         text = f"SELECT {named} FROM `{_name(table)}` WHERE `{key}` IN ({places}) {end}"
-        yield from proxy.obj.execute_sql(_text(text), list(batch)).fetchall()
+        yield from proxy.obj.execute_sql(with_places(text), list(batch)).fetchall()
 
 
 BATCH = 400
@@ -107,13 +107,13 @@ def batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
 
 
 def delete(table: type[tables.Table], where: str, *values: object) -> None:
-    proxy.obj.execute_sql(_text(f"DELETE FROM `{_name(table)}` WHERE {where}"), values)
+    proxy.obj.execute_sql(with_places(f"DELETE FROM `{_name(table)}` WHERE {where}"), values)
 
 
 # --------------------------------------------------------------------------- made once
 
 
-def _text(sql: str) -> str:
+def with_places(sql: str) -> str:
     """With the open database's own placeholder. Both take names in backticks."""
     return _with_placeholder(sql, str(proxy.obj.param))
 

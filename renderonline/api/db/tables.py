@@ -108,6 +108,10 @@ class Subscription(Table):
     queue_limit = UInt()
     # Of a user's share of the machines, against others of the same priority.
     weight = peewee.DoubleField(constraints=_default("1"), default=1.0)
+    quota_bytes = peewee.BigIntegerField(null=True)  # of one user's files; NULL: no limit
+    # How long after a task's end its files stay; NULL: until it is deleted.
+    retention_days_results = UInt(null=True)
+    retention_days_projects = UInt(null=True)
 
     class Meta:
         table_name = "subscriptions"
@@ -181,7 +185,8 @@ class Render(Table):
     file_size = peewee.BigIntegerField()
     arguments = peewee.TextField()
     engine_id = UInt()
-    manifest = Sha256(null=True)  # the project; NULL: not made yet
+    # The project. NULL: it has none yet; empty: its files were deleted.
+    manifest = Sha256(null=True)
     folder = peewee.TextField(null=True)  # the task's; NULL: the one that file_path lies in
 
     class Meta:

@@ -216,13 +216,13 @@ MAX_WARNINGS = 50
 """Most warnings kept of one task; a scene can have thousands of missing textures."""
 
 
-def add_warning(task_id: int, text: str, now: datetime) -> None:
-    """Keep a warning, unless it is there already or there are too many."""
+def add_warning(task_id: int, text: str, now: datetime, always: bool = False) -> None:
+    """Keep a warning, unless it is there already or (not `always`) there are too many."""
     text = text[:500]
     present = [
         row.text for row in tables.TaskWarning.select().where(tables.TaskWarning.task_id == task_id)
     ]
-    if text not in present and len(present) < MAX_WARNINGS:
+    if text not in present and (always or len(present) < MAX_WARNINGS):
         tables.TaskWarning.insert(task_id=task_id, text=text, created_at=now).execute()
 
 

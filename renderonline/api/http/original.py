@@ -94,8 +94,10 @@ def _enqueue(ctx: Context) -> Any:
             length,
             target,
             ctx.settings.upload_limit_bytes,
-            partial(ctx.room.check, user, 0),
+            _room_check(ctx, user, length),
         )
+        if length is None:
+            ctx.room.check(user, upload.size_bytes % multipart_body.CHECK_BYTES)
         task_id = enqueue.enqueue(ctx, user, upload)
     except (Refused, multipart_body.BadBody) as error:
         return serving.reply(_not_added(str(error)), error.status)
@@ -112,6 +114,14 @@ def _enqueue(ctx: Context) -> Any:
     finally:
         target.unlink(missing_ok=True)
     return serving.reply(wire.EnqueueResponse(is_added=True, error_message=ADDED, task_id=task_id))
+
+
+def _room_check(ctx: Context, user: User, length: int | None) -> Callable[[], None]:
+    """What is asked again and again while a file comes. Where its length is known, there was room
+    for all of it; else there must be for the next part."""
+    if length is not None:
+        return partial(ctx.room.check_disk, 0)
+    return partial(ctx.room.check, user, multipart_body.CHECK_BYTES)
 
 
 def _dequeue(ctx: Context) -> Any:

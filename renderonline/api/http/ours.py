@@ -8,6 +8,7 @@ from renderonline import __version__, serving, wire
 from renderonline.api.http import files as file_routes
 from renderonline.api.http import machines as machine_routes
 from renderonline.api.http import results as result_routes
+from renderonline.api.http import storage as storage_routes
 from renderonline.api.http import tasks as task_routes
 from renderonline.api.http.handlers import as_user
 from renderonline.api.services import tasks
@@ -21,6 +22,7 @@ def routes(app: serving.JsonApp, ctx: Context) -> None:
     app.route("/ready", "GET", lambda: _ready(ctx))
     task_routes.routes(app, ctx)
     file_routes.routes(app, ctx)
+    storage_routes.routes(app, ctx)
     result_routes.routes(app, ctx)
     machine_routes.routes(app, ctx)
 

@@ -224,6 +224,7 @@ _BYTES = _or_none(
     "none",
 )
 _COUNT = _or_none(_number(1, MAX_COUNT), "", "none")
+_DAYS = _or_none(_number(0, 36_500), "", "none")
 
 LIMITS: dict[str, tuple[str, Check]] = {
     "start_limit": ("start_seconds", _SECONDS),
@@ -251,6 +252,9 @@ COLUMNS: dict[str, dict[str, Check]] = {
         "name": _text(50, empty=False),
         "queue_limit": _number(0, MAX_BYTE),
         "weight": _weight,
+        "quota_bytes": _BYTES,
+        "retention_days_results": _DAYS,
+        "retention_days_projects": _DAYS,
     },
     "engine": {
         "engine_id": _ID,

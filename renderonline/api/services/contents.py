@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
-from renderonline.api.db import contents
+from renderonline.api.db import contents, storage
 from renderonline.api.db.connection import Database, DatabaseError
 from renderonline.api.storage.contents import ContentStore, Stamp
 from renderonline.api.storage.durable import sha256_of
@@ -90,6 +90,22 @@ class Contents:
         except FileNotFoundError:
             return False
         return True
+
+    def drop_unused(
+        self, hashes: Sequence[str], stored_before: datetime, unwanted_since: datetime
+    ) -> list[int]:
+        """Remove those of these that no project needs, by the storekeeper's measure; their sizes."""
+
+        def write(_tx: object) -> list[int]:
+            sizes = []
+            for sha256, (size_bytes, _mtime_ns) in contents.known(hashes, lock=True).items():
+                if storage.is_unused(sha256, stored_before, unwanted_since):
+                    self.store.remove(sha256)
+                    contents.forget(sha256)
+                    sizes.append(size_bytes)
+            return sizes
+
+        return self._database.transact(write)
 
     # ------------------------------------------------------------------ inside a transaction
 

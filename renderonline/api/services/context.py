@@ -13,6 +13,7 @@ from renderonline.api.services.contents import Contents
 from renderonline.api.services.fleet import Fleet
 from renderonline.api.services.refusal import Refused as Refused
 from renderonline.api.services.room import Room
+from renderonline.api.services.storekeeping import Storekeeper
 from renderonline.api.services.uploads import Uploads
 from renderonline.api.storage.folders import TaskFolders
 from renderonline.config import ApiSettings
@@ -34,6 +35,7 @@ class Context:
     contents: Contents
     uploads: Uploads
     room: Room
+    storekeeper: Storekeeper
     settings: ApiSettings
     clock: Clock
     fleet: Fleet

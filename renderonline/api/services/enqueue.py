@@ -93,6 +93,7 @@ def _take(
         if project.main.size == 0:
             raise _bad(f"{name[:80]} is empty. Was it saved?")
         projects.check_files(ctx, project)
+        ctx.room.check_project(user, project.ref.sha256, project.hashes)
         moment = ctx.local_now()
         folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
         main = folder.joinpath(*project.manifest.main.split("/"))

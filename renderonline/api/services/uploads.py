@@ -27,6 +27,9 @@ from renderonline.config import ApiSettings
 ABANDONED_AFTER = timedelta(hours=48)
 """How long an upload waits for its next bytes."""
 
+FORGOTTEN_AFTER = timedelta(hours=1)
+"""How long a finished upload still answers that it is finished."""
+
 CHECKSUM_MISMATCH = 460
 """tus' own status."""
 
@@ -136,22 +139,24 @@ class Uploads:
         with self._alone(upload_id):
             self._remove(upload_id)
 
-    def drop_abandoned(self, now: datetime, after: timedelta = ABANDONED_AFTER) -> int:
-        """Remove those for which nothing has come for so long; how many bytes that frees."""
-        freed_bytes = 0
+    def drop_abandoned(self, now: datetime) -> tuple[int, int]:
+        """Remove those for which nothing has come for long, and what is left of finished ones; how
+        many bytes that frees, and how many were not finished."""
+        freed_bytes = count = 0
         for upload_id in self.store.all():
-            changed_at = self.store.last_change(upload_id)
+            offset, changed_at = self.store.offset(upload_id), self.store.last_change(upload_id)
+            after = FORGOTTEN_AFTER if offset is None else ABANDONED_AFTER
             if changed_at is None or now - changed_at < after:
                 continue
-            size_bytes = self.store.offset(upload_id) or 0
             try:
                 with self._alone(upload_id):
                     self._remove(upload_id)
             except Refused:
                 continue  # something comes just now
-            freed_bytes += size_bytes
+            if offset is not None:
+                freed_bytes, count = freed_bytes + offset, count + 1
         self.store.forget_gone()
-        return freed_bytes
+        return freed_bytes, count
 
     def close(self) -> None:
         """Nothing comes any more."""

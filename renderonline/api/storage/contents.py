@@ -11,6 +11,7 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -73,6 +74,14 @@ class ContentStore:
     def remove(self, sha256: str) -> None:
         """Raises OSError, but not where it was gone already."""
         self.place(sha256).unlink(missing_ok=True)
+
+    def is_older(self, sha256: str, moment: datetime) -> bool:
+        """Whether what lies there was neither written nor moved there since that moment."""
+        try:
+            status = self.place(sha256).stat(follow_symlinks=False)
+        except OSError:
+            return False
+        return max(status.st_mtime, status.st_ctime) < moment.timestamp()
 
     def hashes(self) -> Iterator[str]:
         """Of all that lies here, whether the table knows it or not."""

@@ -13,8 +13,9 @@ import logging
 import os
 import secrets
 import shutil
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -24,6 +25,10 @@ from renderonline.api.storage.checksums import Checksums
 log = logging.getLogger(__name__)
 
 TICKS_PER_SECOND = 10_000_000  # .NET's DateTime: units of 100 ns since 0001-01-01
+
+
+DELETED = ".deleted-"
+"""In the name of a folder whose content is being deleted."""
 
 
 class DiskFull(Exception):
@@ -48,6 +53,8 @@ class TaskFolders:
         self.default_root = paths.private_dir(data_path / "projects")
         self._incoming = paths.private_dir(data_path / "incoming")
         self._pending = paths.private_dir(data_path / "pending")
+        self._lock = threading.Lock()
+        self._last: dict[Path, int] = {}  # in each user's folder: the last name that was given
         self.checksums = Checksums(paths.private_dir(data_path / "checksums"))
 
     def incoming_file(self) -> Path:
@@ -57,10 +64,14 @@ class TaskFolders:
     def plan(self, download_path: str, user_id: int, moment: datetime) -> Path:
         """The folder for a task of `user_id`, queued at the naive local `moment`; not made yet."""
         root = Path(download_path).expanduser() if download_path else self.default_root
-        stamp = ticks(moment)
-        while (root / str(user_id) / str(stamp)).exists():
-            stamp += 1  # two tasks of one user in the same 100 ns
-        return (root / str(user_id) / str(stamp)).absolute()
+        parent = (root / str(user_id)).absolute()
+        with self._lock:
+            # two tasks of one user in the same 100 ns are one behind the other
+            stamp = max(ticks(moment), self._last.get(parent, 0) + 1)
+            while (parent / str(stamp)).exists():
+                stamp += 1
+            self._last[parent] = stamp
+        return parent / str(stamp)
 
     def create(self, folder: Path, fill: Callable[[Path], None]) -> None:
         """Make a planned folder and let `fill` put the project into it. `settle` follows the commit.
@@ -101,6 +112,22 @@ class TaskFolders:
             self.checksums.forget(folder)
             self._note_path(folder).unlink(missing_ok=True)
         return gone
+
+    def aside(self, folder: Path) -> Path:
+        """A new place beside `folder` for what is to be deleted of it; noted, so that a crash is
+        cleaned up. `put_aside` and `discard` follow. Raises OSError."""
+        away = folder.with_name(f"{folder.name}{DELETED}{secrets.token_hex(8)}")
+        self._note(away)
+        return away
+
+    def put_aside(self, files: Sequence[Path], away: Path) -> None:
+        """Move these there, at once; those that are gone already are left out. Raises OSError."""
+        away.mkdir(exist_ok=True)
+        for file in files:
+            try:
+                file.rename(away / file.name)
+            except FileNotFoundError:
+                continue
 
     def repair(self, is_wanted: Callable[[Path], bool]) -> None:
         """At start: finish what a crash left. `is_wanted` says if a row points into a folder."""
