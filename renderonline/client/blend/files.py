@@ -53,6 +53,8 @@ class Finder:
         anchor = absolute(link.path, blend)
         if link.shape in (Shape.FILE, Shape.LIBRARY):
             members = [(anchor.name, anchor)] if anchor.is_file() else []
+        elif link.shape is Shape.PACKED:
+            members = []
         elif link.shape is Shape.FOLDER:
             members = list(_everything(anchor))
         elif link.shape is Shape.CACHE:

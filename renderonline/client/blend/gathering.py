@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from renderonline.client.blend import rewriting, tracing
-from renderonline.client.blend.files import Finder, Found
+from renderonline.client.blend.files import Finder, Found, absolute
 from renderonline.client.blend.links import Link, Shape
 from renderonline.client.blend.places import Places
 from renderonline.client.errors import Unusable
@@ -73,33 +73,41 @@ class _Gathering:
         return self._places.file(self._places.folder(file.parent), file.name, file)
 
     def _follow(self, link: Link, blend: Path, blend_place: str) -> None:
-        found = self._finder.find(link, blend)
+        home, home_place = blend, blend_place
+        if link.library:
+            home = absolute(link.library, blend)
+            home_place = self._place(home)
+        found = self._finder.find(link, home)
+        self._note_lacking(link, found, blend)
+        # What is not there stays as it is written, but for what the farm may write itself.
+        is_placed = link.shape in (Shape.FOLDER, Shape.PACKED) and not link.is_required
+        if not found.members and not is_placed:
+            return
+        target = self._target(link, found, home_place)
+        for place, source in self._settled(link, found, target):
+            if self._result.files.setdefault(place, source) is source:
+                self._result.opaque += [source] if source.suffix.lower() in _OPAQUE else []
+        if link.slot is not None and not rewriting.finds(link, home_place, target):
+            changes = rewriting.patches(link, home_place, target, blend)
+            self._changes.setdefault(blend, []).extend(changes)
+
+    def _note_lacking(self, link: Link, found: Found, blend: Path) -> None:
         for path in found.lacking:
             shown = str(path) if link.path.startswith("//") else link.path
             users = self._result.missing.setdefault(shown, [])
             if (user := self._user(link, blend)) not in users:
                 users.append(user)
-        is_written_later = link.shape is Shape.FOLDER and not link.is_required
-        if not found.members and not is_written_later:
-            return
-        target = self._target(link, found, blend_place)
-        for place, source in self._settled(link, found, target):
-            if self._result.files.setdefault(place, source) is source:
-                self._result.opaque += [source] if source.suffix.lower() in _OPAQUE else []
-        if link.slot is not None and not rewriting.finds(link, blend_place, target):
-            changes = rewriting.patches(link, blend_place, target, blend)
-            self._changes.setdefault(blend, []).extend(changes)
 
-    def _target(self, link: Link, found: Found, blend_place: str) -> str:
+    def _target(self, link: Link, found: Found, home_place: str) -> str:
         """The place of what the link names."""
         if link.shape is Shape.CACHE:  # Blender names the folder after the .blend
-            folder, _, name = blend_place.rpartition("/")
+            folder, _, name = home_place.rpartition("/")
             stem = name.rpartition(".")[0] or name
             return f"{folder}/blendcache_{stem}".lstrip("/")
         if link.shape is Shape.FOLDER:
             return self._places.folder(found.anchor)
         folder = self._places.folder(found.anchor.parent)
-        if link.shape in (Shape.FILE, Shape.LIBRARY):
+        if link.shape in (Shape.FILE, Shape.LIBRARY, Shape.PACKED):
             return self._places.file(folder, found.anchor.name, found.anchor)
         return self._places.series(folder, found.anchor.name, _MARKS)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 from blender_asset_tracer import cdefs
 from blender_asset_tracer.blendfile import BlendFileBlock, iterators
@@ -63,9 +64,13 @@ ERRORS = (LookupError, ValueError, AttributeError, AssertionError, RuntimeError,
 
 def links(block: Block) -> Iterator[Link]:
     """The paths that an ID (an image, an object …) has, with those of what belongs to it alone."""
+    library = ""
+    for packed in _packed_library(block):
+        library = packed.path
+        yield packed
     for reader in (_READERS.get(block.code, _known), _node_tree):
         try:
-            yield from reader(block)
+            yield from (replace(link, library=library) for link in reader(block))
         except ERRORS:  # of this kind of data nothing more is known
             continue
 
@@ -123,9 +128,15 @@ def _known(block: Block) -> Iterator[Link]:
 
 
 def _library(block: Block) -> Iterator[Link]:
-    """A library that is packed into this file (Blender 5) is not needed."""
-    if not block.get(b"packedfile", 0) and not block.get(b"archive_parent_library", 0):
-        yield from _link(block, b"name", Shape.LIBRARY, user_of(block))
+    yield from _link(block, b"name", Shape.LIBRARY, user_of(block))
+
+
+def _packed_library(block: Block) -> Iterator[Link]:
+    """The library that a data block was packed with into this file (Blender 5)."""
+    has_id = block.code != b"LI" and block.dna_type.has_field(b"id")
+    library = block.get_pointer((b"id", b"lib")) if has_id else None
+    if library is not None:
+        yield from _link(library, b"name", Shape.PACKED, user_of(library), is_required=False)
 
 
 def _image(block: Block) -> Iterator[Link]:

@@ -11,6 +11,7 @@ class Shape(Enum):
 
     FILE = "one file"
     LIBRARY = "another .blend, of which something is linked"
+    PACKED = "a .blend of which data is packed into this one: its folder is what `//` means to them"
     SEQUENCE = "numbered files, of which it names one"
     TILES = "UDIM tiles: numbered files, with a mark where the number stands"
     FOLDER = "a folder, and all that lies in it"
@@ -43,3 +44,4 @@ class Link:
     name_slot: Slot | None = None  # a strip has the folder in `slot` and the name here
     tiles: tuple[int, ...] = ()  # of TILES: those that are used
     is_required: bool = True  # False: that it is not there is no fault
+    library: str = ""  # the path of a PACKED one: then its folder is what `//` means
