@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from blender_asset_tracer import cdefs
@@ -64,15 +65,16 @@ ERRORS = (LookupError, ValueError, AttributeError, AssertionError, RuntimeError,
 
 def links(block: Block) -> Iterator[Link]:
     """The paths that an ID (an image, an object …) has, with those of what belongs to it alone."""
-    library = ""
-    for packed in _packed_library(block):
-        library = packed.path
-        yield packed
+    found: list[Link] = []
     for reader in (_READERS.get(block.code, _known), _node_tree):
         try:
-            yield from (replace(link, library=library) for link in reader(block))
+            found += reader(block)
         except ERRORS:  # of this kind of data nothing more is known
             continue
+    with suppress(*ERRORS):
+        for packed in _packed_library(block) if found else ():
+            found = [packed, *(replace(link, library=packed.path) for link in found)]
+    yield from found
 
 
 def user_of(block: Block) -> str:
