@@ -153,7 +153,7 @@ class NodeSettings:
         "DataPath",
         kinds.path,
         None,
-        "Folder of the logs and the journal. Absent: the user's data folder.",
+        "Folder of the logs, the journal, the cache and what is not sent back yet. Absent: the user's data folder.",
     )
     warm_memory_bytes: int | None = _setting(
         "WarmMemoryBytes",
@@ -161,6 +161,20 @@ class NodeSettings:
         None,
         "A renderer that holds more memory is not kept open between chunks. Absent: 80 % of the "
         "machine's.",
+    )
+    cache_bytes: int | None = _setting(
+        "CacheBytes",
+        kinds.optional_size,
+        None,
+        "How large the cache of projects' files may become; the least recently used go. Absent: a "
+        "quarter of the disk.",
+    )
+    storage: str = _setting(
+        "Storage",
+        kinds.node_storage,
+        "auto",
+        '"auto": where the farm\'s folders are on a disk of this machine, tasks are rendered in them. '
+        '"transfer": never; projects are always copied, and results sent back.',
     )
     api: str | None = _setting(
         "Api",

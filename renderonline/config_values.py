@@ -132,11 +132,20 @@ def certificate(value: Any, place: Place) -> CertificateFiles | None:
 
 
 STORAGE = ("transfer", "shared")
+NODE_STORAGE = ("auto", "transfer")
 
 
 def storage(value: Any, _place: Place) -> str:
-    if not isinstance(value, str) or value.lower() not in STORAGE:
-        raise ValueError(f"takes one of {', '.join(STORAGE)}")
+    return _one_of(value, STORAGE)
+
+
+def node_storage(value: Any, _place: Place) -> str:
+    return _one_of(value, NODE_STORAGE)
+
+
+def _one_of(value: Any, words: tuple[str, ...]) -> str:
+    if not isinstance(value, str) or value.lower() not in words:
+        raise ValueError(f"takes one of {', '.join(words)}")
     return value.lower()
 
 

@@ -1,4 +1,5 @@
-"""One attempt, as the node answers for it: what is known of it, its api, and the journal.
+"""One attempt, as the node answers for it: what is known of it, its api, its results' way there,
+and the journal.
 
 It is opened when an attempt is accepted and settled when its api knows the end (or has given the
 attempt away, or asks by itself).
@@ -12,12 +13,13 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from renderonline import security
-from renderonline.engines.base import EngineEvent, Notice, Reading
+from renderonline.engines.base import EngineEvent, Notice, Reading, Verdict
 from renderonline.node.journal import Entry, Journal, process_id
-from renderonline.node.orders import Order
+from renderonline.node.orders import Order, ReportTo
 from renderonline.node.record import Outcome, Record
 from renderonline.node.reporter import NoReporter, Reporter
-from renderonline.wire import HpcStart
+from renderonline.node.returns import Returns
+from renderonline.wire import Cause, HpcStart
 
 log = logging.getLogger(__name__)
 
@@ -38,14 +40,24 @@ class Account:
     """Any thread, but what one attempt does comes from one thread at a time."""
 
     def __init__(
-        self, record: Record, entry: Entry, journal: Journal, owner: Owner, order: Order | None
+        self,
+        record: Record,
+        entry: Entry,
+        journal: Journal,
+        owner: Owner,
+        order: Order | None,
+        returns: Returns,
+        to: ReportTo | None,
     ) -> None:
-        """`order` None: an attempt of this node's predecessor."""
+        """`order` None: an attempt of this node's predecessor. `to` None: its api asks by itself."""
         self._record = record
         self._entry = entry
         self._journal = journal
         self._owner = owner
         self._order = order
+        self._returns = returns
+        self._to = to
+        self._spoiled: str | None = None  # what can never arrive, and why
         self._reporter: Reporter = NoReporter()
         self._lock = threading.Lock()
         self._is_told = False  # the end is in the journal and with the reporter
@@ -63,6 +75,8 @@ class Account:
     def report_by(self, reporter: Reporter) -> None:
         """Tell the api from now on. Called once, before anything happens."""
         self._reporter = reporter
+        if self._to is not None:
+            self._returns.expect(self._to, self)
 
     def is_repeated_by(self, start: HpcStart) -> bool:
         """Whether `start` asks for this very attempt again, because its answer was lost."""
@@ -106,7 +120,21 @@ class Account:
         self._record.finish(outcome)
 
     def tell_end(self) -> None:
-        """Tell how it ended."""
+        """Tell how it ended, once its results have arrived."""
+        self._write()
+        if self._to is None:
+            self._tell_end()
+            return
+        if not self._returns.is_empty(self._to):
+            self._reporter.rendered()  # so that the machine gets its next chunk meanwhile
+        self._returns.when_empty(self._to, self._tell_end)
+
+    def _tell_end(self) -> None:
+        """On the attempt's thread, or on the one that has sent its last result."""
+        if self._spoiled is not None and self._record.task().is_success:
+            message = f"{self._spoiled}. It is rendered again."
+            self._record.finish(Outcome(Verdict(False, Cause.MACHINE, message)))
+        self._record.returned_all()
         self._write()
         with self._lock:
             self._is_told = True
@@ -132,8 +160,20 @@ class Account:
             if not self._is_released:
                 self._journal.write(self._entry, is_kept=False)
 
+    def returned(self, frame: int | None) -> None:
+        """See returns.Recipient."""
+        if frame is not None and self._record.returned(frame):
+            self._write()
+            self._reporter.progress(self._record.task())
+
+    def spoiled(self, sentence: str) -> None:
+        """See returns.Recipient."""
+        log.warning("attempt %s: %s", self.attempt_id, sentence)
+        self._spoiled = self._spoiled or sentence
+        self._reporter.warning(sentence)
+
     def given_away(self, message: str) -> None:
-        """See reporter.Listener."""
+        """See reporter.Listener and returns.Recipient."""
         log.warning("attempt %s is stopped: %s", self.attempt_id, message or "not current")
         self._release()
         self.on_given_away(message)
@@ -165,5 +205,7 @@ class Account:
         with self._lock:
             is_settled = self._is_told and (self._is_released or is_silent)
         if is_settled:
+            if self._to is not None:
+                self._returns.forget(self._to)
             self._owner.settled(self)
             self._journal.remove(self._entry.task)

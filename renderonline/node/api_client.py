@@ -1,19 +1,29 @@
-"""The node's requests to its apis: the connections are kept, and shared by all that it has to tell."""
+"""The node's requests to its apis: the connections are kept, and shared by all that it has to tell.
+
+Where an api speaks TLS, its certificate is the one whose fingerprint came with the start, and no
+other: not what this machine trusts besides, nor what the environment says.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from renderonline import wire
 from renderonline.wire import WireError
 
 CONNECT_S = 3.0
 ANSWER_S = 10.0
+
+TRANSFER_S = 60.0
+"""Longest silence while a file is on its way: the api may be writing it to a slow disk."""
 
 T = TypeVar("T", bound=wire.Message)
 
@@ -22,8 +32,16 @@ class NotTold(Exception):
     """The api did not take a message. Its text says why in a few words."""
 
 
+@dataclass(frozen=True, slots=True)
+class Api:
+    """Where an api is, and how it is known."""
+
+    url: str  # scheme://host:port
+    fingerprint: str | None = None  # SHA-256 of its certificate, hexadecimal
+
+
 class ApiClient:
-    """Posts messages, from any thread.
+    """Sends and fetches, from any thread.
 
     A session is used by one thread at a time and given back: the next one, whoever it tells of,
     finds the connection open.
@@ -31,52 +49,112 @@ class ApiClient:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._idle: list[requests.Session] = []
+        self._idle: dict[str | None, list[requests.Session]] = {}
 
-    def post(self, url: str, message: wire.Message, shape: type[T], key: str | None = None) -> T:
+    def post(
+        self, api: Api, path: str, message: wire.Message, shape: type[T], key: str | None = None
+    ) -> T:
         """The api's answer to `message`. `key` goes with it as X-Attempt-Key. Raises NotTold."""
-        response = self._post(url, message, key)
+        response = self._post(api, path, message, key)
         try:
             return wire.decode(response.content, shape)
         except WireError:
             raise NotTold(f"it answered {response.status_code}") from None
 
-    def tell(self, url: str, message: wire.Message) -> int:
+    def tell(self, api: Api, path: str, message: wire.Message) -> int:
         """Post a message whose answer says nothing; its HTTP status. Raises NotTold without one."""
-        return self._post(url, message, None).status_code
+        return self._post(api, path, message, None).status_code
+
+    def put(self, api: Api, path: str, file: Path, headers: Mapping[str, str]) -> requests.Response:
+        """Send a file as it is read. Raises NotTold; OSError where the file cannot be read."""
+        with file.open("rb") as body:
+            return self._send(
+                api, "PUT", path, data=body, headers=dict(headers), timeout=(CONNECT_S, TRANSFER_S)
+            )
+
+    @contextmanager
+    def get(self, api: Api, path: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
+        """An answer whose body is read in the block, by `pieces`. Raises NotTold."""
+        try:
+            with (
+                self._session(api) as session,
+                session.get(
+                    api.url + path,
+                    headers=dict(headers),
+                    timeout=(CONNECT_S, TRANSFER_S),
+                    allow_redirects=False,
+                    stream=True,
+                ) as response,
+            ):
+                yield response
+        except requests.RequestException as error:
+            raise NotTold(type(error).__name__) from None
 
     def close(self) -> None:
         """Close what is not in use."""
         with self._lock:
-            idle, self._idle = self._idle, []
-        for session in idle:
+            idle, self._idle = self._idle, {}
+        for session in (session for sessions in idle.values() for session in sessions):
             session.close()
 
-    def _post(self, url: str, message: wire.Message, key: str | None) -> requests.Response:
+    def _post(
+        self, api: Api, path: str, message: wire.Message, key: str | None
+    ) -> requests.Response:
         headers = {"Content-Type": "application/json"}
         if key is not None:
             headers["X-Attempt-Key"] = key
+        return self._send(
+            api,
+            "POST",
+            path,
+            data=wire.encode(message),
+            headers=headers,
+            timeout=(CONNECT_S, ANSWER_S),
+        )
+
+    def _send(self, api: Api, method: str, path: str, **options: Any) -> requests.Response:
         try:
-            with self._session() as session:
-                return session.post(
-                    url,
-                    data=wire.encode(message),
-                    headers=headers,
-                    timeout=(CONNECT_S, ANSWER_S),
+            with self._session(api) as session:
+                return session.request(
+                    method,
+                    api.url + path,
                     allow_redirects=False,  # the key is for this api alone
+                    **options,
                 )
         except requests.RequestException as error:
             raise NotTold(type(error).__name__) from None
 
     @contextmanager
-    def _session(self) -> Iterator[requests.Session]:
+    def _session(self, api: Api) -> Iterator[requests.Session]:
         with self._lock:
-            session = self._idle.pop() if self._idle else None
+            idle = self._idle.setdefault(api.fingerprint, [])
+            session = idle.pop() if idle else None
         if session is None:
-            session = requests.Session()
-            session.trust_env = False  # no proxy, no .netrc, no bundle from the environment
+            session = _new_session(api.fingerprint)
         try:
             yield session
         finally:
             with self._lock:
-                self._idle.append(session)
+                self._idle.setdefault(api.fingerprint, []).append(session)
+
+
+class _Pinned(HTTPAdapter):
+    """Trusts the certificate with this fingerprint, whoever has signed it and whatever its name."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+        super().__init__()
+
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        super().init_poolmanager(
+            *args, assert_fingerprint=self._fingerprint, assert_hostname=False, **options
+        )
+
+
+def _new_session(fingerprint: str | None) -> requests.Session:
+    session = requests.Session()
+    session.trust_env = False  # no proxy, no .netrc, no bundle from the environment
+    if fingerprint is not None:
+        session.mount("https://", _Pinned(fingerprint))
+        session.verify = False  # by an authority; the fingerprint is looked at all the same
+    return session

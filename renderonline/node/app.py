@@ -6,20 +6,26 @@ import logging
 import sys
 from dataclasses import dataclass
 from ipaddress import ip_address
+from pathlib import Path
 
 from renderonline import paths
 from renderonline.config import ConfigError, Loaded, NodeSettings
 from renderonline.lifecycle import Clock, StopFlag, SystemClock, stop_on_signals, wait_for_stop
 from renderonline.node import renderers
-from renderonline.node.api_client import ApiClient
+from renderonline.node.api_client import Api, ApiClient
+from renderonline.node.cache import Cache
 from renderonline.node.callers import Callers
 from renderonline.node.equipment import Equipment
+from renderonline.node.fetch import Fetcher
 from renderonline.node.hello import Hello
 from renderonline.node.http import hpc_app
-from renderonline.node.inputs import LocalInputs
+from renderonline.node.inputs import NodeInputs
 from renderonline.node.journal import Journal
 from renderonline.node.machine import Machine
+from renderonline.node.parcels import Parcels
 from renderonline.node.process import system_spawner
+from renderonline.node.returns import Returns
+from renderonline.node.trees import Trees
 from renderonline.node.warm import WarmRenderers, machine_bounds
 from renderonline.node.worker import Workplace
 from renderonline.serving import Server
@@ -71,17 +77,37 @@ def build(settings: NodeSettings, clock: Clock) -> NodeApp:
             f"DataPath: the folder {settings.data_path} cannot be used: {error.strerror}."
         ) from None
     equipment = Equipment(engines, settings.tags, data_dir, clock)
-    warm = WarmRenderers(machine_bounds(settings.warm_memory_bytes))
-    workplace = Workplace(system_spawner(), clock, data_dir / "logs", warm)
-    journal, client = Journal(data_dir / "journal"), ApiClient()
-    machine = Machine(equipment, LocalInputs(data_dir), workplace, journal, client)
+    client = ApiClient()
+    workplace = _workplace(settings, data_dir, clock, client)
+    inputs = NodeInputs(data_dir, always_copies=settings.storage == "transfer")
+    machine = Machine(equipment, inputs, workplace, Journal(data_dir / "journal"), client)
     try:
         server = Server(hpc_app(machine, Callers(settings.host)), settings.host, settings.port)
     except OSError:
         machine.close()
         raise
-    hello = Hello(client, settings.api, server.port, machine)
+    api = Api(settings.api) if settings.api else None
+    hello = Hello(client, api, server.port, machine)
     return NodeApp(machine, server, equipment, hello)
+
+
+def _workplace(
+    settings: NodeSettings, data_dir: Path, clock: Clock, client: ApiClient
+) -> Workplace:
+    """Raises OSError with a sentence."""
+    try:
+        cache = Cache(data_dir / "cache", settings.cache_bytes)
+        parcels = Parcels(data_dir / "returns")
+    except OSError as error:
+        raise OSError(f"DataPath: {data_dir} cannot be used: {error.strerror or error}.") from None
+    return Workplace(
+        spawner=system_spawner(),
+        clock=clock,
+        log_dir=data_dir / "logs",
+        warm=WarmRenderers(machine_bounds(settings.warm_memory_bytes)),
+        trees=Trees(data_dir / "work", cache, Fetcher(client, cache, clock)),
+        returns=Returns(parcels, client),
+    )
 
 
 def run(settings: NodeSettings, loaded: Loaded) -> int:

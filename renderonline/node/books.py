@@ -11,11 +11,12 @@ from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
 from renderonline.node import recovery
 from renderonline.node.account import Account
-from renderonline.node.api_client import ApiClient
+from renderonline.node.api_client import Api, ApiClient
 from renderonline.node.journal import Entry, Journal
 from renderonline.node.orders import Order, ReportTo
 from renderonline.node.record import Record
 from renderonline.node.reporter import HttpReporter
+from renderonline.node.returns import Returns
 from renderonline.wire import HpcStart, HpcTask, Vitals
 
 log = logging.getLogger(__name__)
@@ -39,6 +40,7 @@ class Books:
         client: ApiClient,
         vitals: Callable[[], Vitals],
         on_next: Callable[[HpcStart, int | None], None],
+        returns: Returns,
     ) -> None:
         """`on_next(start, after)`: the api handed a chunk over, behind the attempt `after`."""
         self._clock = clock
@@ -46,6 +48,7 @@ class Books:
         self._client = client
         self._vitals = vitals
         self._on_next = on_next
+        self._returns = returns
         self._lock = threading.Lock()
         self._accounts: list[Account] = []  # in the order of their acceptance
 
@@ -58,7 +61,7 @@ class Books:
         """The same for one that cannot be accepted, where nobody waits for an answer."""
         return self._open(start, report_to, None, None)
 
-    def recover(self) -> set[str]:
+    def recover(self) -> set[Api]:
         """End what an earlier node has left behind, and report it. The apis that are concerned.
 
         Blocks for seconds if a renderer of it does not die. Called once, before the first start.
@@ -69,15 +72,17 @@ class Books:
             if entry.api_url is None or entry.task.attempt_id is None:
                 self._journal.remove(entry.task)
             else:
-                self._adopt(entry, ReportTo(entry.api_url, entry.task.attempt_id, entry.report_key))
-                apis.add(entry.api_url)
+                api = Api(entry.api_url, entry.fingerprint)
+                self._adopt(entry, ReportTo(api, entry.task.attempt_id, entry.report_key))
+                apis.add(api)
+        self._returns.start()
         return apis
 
     def tasks(self) -> list[HpcTask]:
         """All of them, as the wire has them."""
         with self._lock:
             accounts = list(self._accounts)
-        return [account.record.task() for account in accounts]
+        return [account.record.shown() for account in accounts]
 
     def find(self, start: HpcStart) -> Account | None:
         """The account that a repeated `start` is about."""
@@ -94,6 +99,7 @@ class Books:
         ends_at = self._clock.monotonic() + farewell_s
         for account in accounts:
             account.leave(max(0.0, ends_at - self._clock.monotonic()))
+        self._returns.close()
 
     def settled(self, account: Account) -> None:
         """See account.Owner."""
@@ -121,8 +127,11 @@ class Books:
         )
         entry = Entry(task=task)
         if report_to is not None:
-            entry.api_url, entry.report_key = report_to.api_url, report_to.key
-        account = Account(Record(self._clock, task, owed), entry, self._journal, self, order)
+            entry.api_url, entry.report_key = report_to.api.url, report_to.key
+            entry.fingerprint = report_to.api.fingerprint
+        sends_back = order is not None and order.place.project is not None
+        record = Record(self._clock, task, owed, sends_back)
+        account = self._account(record, entry, order, report_to)
         if report_to is not None:
             account.report_by(self._reporter(report_to, account))
         self._add(account)
@@ -132,10 +141,17 @@ class Books:
         log.info("attempt %s of an earlier start is reported", report_to.attempt_id)
         entry.task = recovery.after_restart(entry.task)
         entry.renderer = None
-        account = Account(Record(self._clock, entry.task), entry, self._journal, self, None)
+        sends_back = not self._returns.is_empty(report_to)
+        record = Record(self._clock, entry.task, sends_back=sends_back)
+        account = self._account(record, entry, None, report_to)
         account.report_by(self._reporter(report_to, account, RESTARTED_SEQUENCE))
         self._add(account)
         account.tell_end()
+
+    def _account(
+        self, record: Record, entry: Entry, order: Order | None, to: ReportTo | None
+    ) -> Account:
+        return Account(record, entry, self._journal, self, order, self._returns, to)
 
     def _reporter(self, report_to: ReportTo, account: Account, sequence: int = 0) -> HttpReporter:
         return HttpReporter(report_to, self._client, self._clock, self._vitals, account, sequence)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterable
 from typing import Protocol
 
-from renderonline.node.api_client import ApiClient, NotTold
+from renderonline.node.api_client import Api, ApiClient, NotTold
 from renderonline.wire import NodeHello
 
 log = logging.getLogger(__name__)
@@ -34,18 +34,18 @@ class Greeter(Protocol):
 class Hello:
     """A thread that greets. `start` and `close` belong to the main thread."""
 
-    def __init__(self, client: ApiClient, api: str | None, port: int, node: Greeter) -> None:
+    def __init__(self, client: ApiClient, api: Api | None, port: int, node: Greeter) -> None:
         """`api`: the address in the settings; None: only those are greeted that `greet` names."""
         self._client = client
         self._api = api
         self._node = node
         self._message = NodeHello(port=port, boot=node.boot)
         self._changed = threading.Condition()
-        self._ungreeted: set[str] = {api} if api else set()
+        self._ungreeted: set[Api] = {api} if api else set()
         self._known = set(self._ungreeted)
         self._is_closing = False
 
-    def greet(self, apis: Iterable[str]) -> None:
+    def greet(self, apis: Iterable[Api]) -> None:
         """Greet these, too, unless the settings name the one. Before `start`."""
         if self._api is None:
             self._known = set(apis)
@@ -78,7 +78,7 @@ class Hello:
                     self._changed.wait_for(lambda: self._is_closing, retry_s)
             retry_s = min(retry_s * 2, RETRY_LONGEST_S) if silent else RETRY_FIRST_S
 
-    def _due(self) -> set[str] | None:
+    def _due(self) -> set[Api] | None:
         """Whom to greet, once it is time to; None when the node ends."""
         with self._changed:
             while not self._is_closing:
@@ -93,12 +93,12 @@ class Hello:
                     self._ungreeted = set(self._known)
             return None
 
-    def _is_answered(self, api: str, is_first: bool) -> bool:
+    def _is_answered(self, api: Api, is_first: bool) -> bool:
         """Any answer will do: an api that knows no hello asks its machines by itself."""
         try:
-            self._client.tell(api + PATH, self._message)
+            self._client.tell(api, PATH, self._message)
         except NotTold as error:
             if is_first:
-                log.warning("the api at %s does not answer (%s); trying on", api, error)
+                log.warning("the api at %s does not answer (%s); trying on", api.url, error)
             return False
         return True

@@ -51,6 +51,7 @@ class Entry(wire.Message):
 
     task: HpcTask
     api_url: str | None = None  # None: its api asks by itself
+    fingerprint: str | None = None  # of that api's certificate
     report_key: str = ""
     host: str = ""
     node: ProcessId | None = None  # who keeps this file; None: a node that has ended in good order

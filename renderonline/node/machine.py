@@ -6,7 +6,7 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -15,9 +15,10 @@ from renderonline import wire
 from renderonline.engines.base import Verdict
 from renderonline.node import worker
 from renderonline.node.account import Account
-from renderonline.node.api_client import ApiClient
+from renderonline.node.api_client import Api, ApiClient
 from renderonline.node.books import Books
 from renderonline.node.equipment import Equipment
+from renderonline.node.fetch import NotFetched
 from renderonline.node.inputs import Inputs
 from renderonline.node.journal import Journal
 from renderonline.node.orders import Order, report_to, understand
@@ -39,6 +40,7 @@ class Waiting:
 
     order: Order
     account: Account
+    no_more: threading.Event = field(default_factory=threading.Event)  # ends its fetching ahead
 
 
 class Machine:
@@ -56,14 +58,21 @@ class Machine:
         self._equipment = equipment
         self._inputs = inputs
         self._workplace = workplace
-        self._books = Books(workplace.clock, journal, client, equipment.vitals, self._hand_over)
+        self._books = Books(
+            workplace.clock,
+            journal,
+            client,
+            equipment.vitals,
+            self._hand_over,
+            workplace.returns,
+        )
         self._watch = Watch(workplace.clock)
         self._turn = threading.Lock()  # held by whoever decides what runs, never for a render
         self._attempt: Attempt | None = None  # the running one, or the last
         self._waiting: Waiting | None = None
         self._is_closing = False
 
-    def recover(self) -> set[str]:
+    def recover(self) -> set[Api]:
         """Clear up after an earlier node, see Books.recover. Called once, before the first start."""
         return self._books.recover()
 
@@ -78,7 +87,7 @@ class Machine:
         engines = equipment.engines()
         return HpcStatus(
             engine_ids=[engine.engine_id for engine in engines],
-            task=attempt.record.task() if attempt is not None else None,
+            task=attempt.record.shown() if attempt is not None else None,
             protocol=wire.PROTOCOL,
             version=renderonline.__version__,
             boot=self.boot,
@@ -144,6 +153,7 @@ class Machine:
             waiting, self._waiting = self._waiting, None
         sentence = "The node was stopped."
         if waiting is not None:
+            waiting.no_more.set()
             _give_back(waiting.account, sentence)
         if attempt is not None:
             attempt.stop(sentence, STOP_GRACE_S)
@@ -185,14 +195,26 @@ class Machine:
     def _keep(self, order: Order) -> None:
         account = self._books.open(order)
         account.accepted()
-        self._waiting = Waiting(order, account)
+        self._waiting = waiting = Waiting(order, account)
+        if order.place.project is not None and not self._workplace.trees.is_ready(order):
+            threading.Thread(
+                target=self._prefetch, args=(waiting,), name="prefetch", daemon=True
+            ).start()
+
+    def _prefetch(self, waiting: Waiting) -> None:
+        """Have the project of the waiting attempt here by the time that its turn comes."""
+        try:
+            self._workplace.trees.prepare(waiting.order, waiting.no_more)
+        except NotFetched as error:
+            log.info("attempt %s: %s", waiting.order.attempt_id, error)  # it will see for itself
+        except Exception:  # the edge of the thread
+            log.exception("fetching ahead for attempt %s failed", waiting.order.attempt_id)
 
     def _render(self, order: Order, account: Account) -> None:
         def on_over(outcome: Outcome) -> None:
             self._over(account, outcome)
 
-        self._attempt = worker.begin(order, account, self._workplace, on_over)
-        self._watch.follow(self._attempt)
+        self._attempt = worker.begin(order, account, self._workplace, self._watch.follow, on_over)
 
     def _over(self, account: Account, outcome: Outcome) -> None:
         """The running attempt is over: the next one begins, before anybody is told of this one.
@@ -241,6 +263,7 @@ class Machine:
         if waiting is None or _is_other(waiting.order, stop):
             return False
         self._waiting = None
+        waiting.no_more.set()
         waiting.account.discard()
         return True
 

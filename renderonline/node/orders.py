@@ -4,31 +4,43 @@ from __future__ import annotations
 
 import urllib.parse
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from renderonline import security
+from renderonline import manifests, security
 from renderonline.engines import commandline
 from renderonline.frames import FrameError, FrameSet
-from renderonline.node.inputs import Inputs, folder_of_first_file
+from renderonline.node.api_client import Api
+from renderonline.node.inputs import Inputs, Place, folder_of_first_file
 from renderonline.node.refusal import Refusal
 from renderonline.node.renderers import Renderer, by_engine_id
 from renderonline.wire import MAX_ID, HpcStart, Limits, Owes
 
+NODE_ROOT = "/renderapi/v1/node"
+
 
 @dataclass(frozen=True, slots=True)
 class ReportTo:
-    """Where an attempt's events go, and the key that proves whose they are."""
+    """Where an attempt's events and results go, and the key that proves whose they are."""
 
-    api_url: str
+    api: Api
     attempt_id: int
     key: str
 
     @property
-    def url(self) -> str:
-        return f"{self.api_url}/renderapi/v1/node/attempts/{self.attempt_id}/events"
+    def events(self) -> str:
+        """The path to which events are posted."""
+        return f"{NODE_ROOT}/attempts/{self.attempt_id}/events"
+
+    def output(self, path: str) -> str:
+        """The path to which a result is put; `path` is relative to the output folder."""
+        return f"{NODE_ROOT}/attempts/{self.attempt_id}/outputs/{urllib.parse.quote(path)}"
+
+    def content(self, sha256: str) -> str:
+        """The path from which a file of the project is fetched."""
+        return f"{NODE_ROOT}/files/{sha256}?attempt={self.attempt_id}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +51,15 @@ class Order:
     attempt_id: int | None  # None: an original RenderAPI's start
     renderer: Renderer
     command: tuple[str, ...]  # the argv of the process, executable first
-    working_dir: Path
-    output_dir: Path | None  # None: nothing is known of its files, the exit code decides alone
+    place: Place
     owes: Owes
     limits: Limits
     report_to: ReportTo | None
     start: HpcStart  # what this was understood from
+
+    @property
+    def working_dir(self) -> Path:
+        return self.place.working_dir
 
     def is_repeated_by(self, start: HpcStart) -> bool:
         """Whether `start` asks for this very attempt again, because its answer was lost.
@@ -72,17 +87,24 @@ def understand(start: HpcStart, renderers: Sequence[Renderer], inputs: Inputs) -
             f"This node has no engine with the identifier {start.engine_id!r}; it has: {known}."
         )
     argv = start.argv if start.argv is not None else commandline.split(start.arguments)
-    task_dir = inputs.prepare(start)
+    to = report_to(start)
+    place = inputs.place(start)
+    if place.project is not None and to is None:
+        raise Refusal(
+            "The project is to be fetched, and the start names no ApiUrl to fetch it from."
+        )
+    argv = place.relocated(argv)
+    if start.task_dir is None:
+        place = replace(place, working_dir=folder_of_first_file(argv) or place.working_dir)
     return Order(
         task_id=start.task_id,
         attempt_id=start.attempt_id,
         renderer=renderer,
         command=tuple(_command(renderer, argv)),
-        working_dir=task_dir if start.task_dir else folder_of_first_file(argv) or task_dir,
-        output_dir=Path(start.output_dir) if start.output_dir else None,
+        place=place,
         owes=start.owes or Owes(),
         limits=start.limits or Limits(),
-        report_to=report_to(start),
+        report_to=to,
         start=start,
     )
 
@@ -137,7 +159,10 @@ def report_to(start: HpcStart) -> ReportTo | None:
         raise Refusal(f"ApiUrl is {start.api_url!r}; it takes an address that begins with http.")
     if not key.isascii() or not key.isprintable():
         raise Refusal("ReportKey holds characters that no HTTP header can carry.")
-    return ReportTo(start.api_url.rstrip("/"), start.attempt_id, key)
+    if start.fingerprint is not None and not manifests.is_sha256(start.fingerprint):
+        raise Refusal("Fingerprint is not 64 hexadecimal digits.")
+    api = Api(start.api_url.rstrip("/"), start.fingerprint)
+    return ReportTo(api, start.attempt_id, key)
 
 
 def _is_web_address(url: str) -> bool:

@@ -31,6 +31,7 @@ class Outbox:
     since: float | None = None  # the first of `events` waits
     is_running: bool = False  # begun, and not ended
     has_end: bool = False
+    is_urgent: bool = False  # the machine has nothing to do until the answer comes
     every_s: float = PROGRESS_EVERY_S
 
     def progress(self, event: NodeEvent) -> None:
@@ -45,6 +46,7 @@ class Outbox:
             if self.warnings > MAX_WARNINGS:
                 return
         self.has_end = self.has_end or event.type is EventType.ENDED
+        self.is_urgent = self.is_urgent or event.type is EventType.RENDERED
         self.is_running = not self.has_end and (self.is_running or event.type is EventType.STARTED)
         self.events.extend(filter(None, (self.latest, event)))
         self.latest = None
@@ -55,6 +57,8 @@ class Outbox:
         """The moment to send, after the last report at `sent_at`; None: there is nothing to send."""
         if self.has_end:
             return sent_at if self.events else None
+        if self.is_urgent:
+            return sent_at
         if self.since is not None:
             return self.since + HOLD_S
         if self.latest is not None:
@@ -64,5 +68,5 @@ class Outbox:
     def take(self) -> list[NodeEvent]:
         """Everything that waits."""
         taken = [*self.events, *filter(None, (self.latest,))]
-        self.events, self.latest, self.since = [], None, None
+        self.events, self.latest, self.since, self.is_urgent = [], None, None, False
         return taken

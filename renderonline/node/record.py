@@ -41,13 +41,24 @@ class Sight:
 class Record:
     """The state of one attempt. All of it may be called on any thread."""
 
-    def __init__(self, clock: Clock, task: HpcTask, owed: FrameSet | None = None) -> None:
-        """`task`: as it was accepted. `owed`: frames beyond these are not told; None: any."""
+    def __init__(
+        self,
+        clock: Clock,
+        task: HpcTask,
+        owed: FrameSet | None = None,
+        sends_back: bool = False,
+    ) -> None:
+        """`task`: as it was accepted. `owed`: frames beyond these are not told; None: any.
+
+        `sends_back`: results travel to the api, and a frame counts when it is there.
+        """
         self._clock = clock
         self._lock = threading.Lock()
         self._task = task
         self._owed = owed
-        self._frames = FrameSet()
+        self._sends_back = sends_back
+        self._is_returning = False  # over, but for results that are on their way
+        self._frames = FrameSet.parse(task.frames) if task.frames else FrameSet()
         self._sight: Sight | None = None  # None before the process has been started
         self._exited_at: float | None = None
 
@@ -107,8 +118,28 @@ class Record:
             self._task.message = outcome.verdict.message
             self._task.reason = outcome.verdict.reason
             self._task.warm = outcome.is_warm
+            self._is_returning = self._sends_back
             if not outcome.has_results:
                 self._frames = FrameSet()
+
+    def returned(self, frame: int) -> bool:
+        """All there is of a frame is at the api. False if that is no news."""
+        with self._lock:
+            before = self._frames
+            self._note(frame)
+            return self._frames != before
+
+    def returned_all(self) -> None:
+        """Nothing is on its way any more: what it has come to may be told."""
+        with self._lock:
+            self._is_returning = False
+
+    def shown(self) -> HpcTask:
+        """As whoever asks sees it: while results are on their way it is not over."""
+        task = self.task()
+        if self._is_returning:
+            task.is_running, task.is_success, task.cause, task.message = True, False, None, None
+        return task
 
     def task(self) -> HpcTask:
         """All of it, as the wire has it. A copy."""
@@ -130,10 +161,13 @@ class Record:
 
     def _note_frames(self, events: Sequence[EngineEvent]) -> None:
         """A movie's frames are done, but not saved one by one: none of them is good by itself."""
-        for event in events:
-            frame = event.frame if isinstance(event, FrameSaved) else None
-            if frame is not None and (self._owed is None or frame in self._owed):
-                self._frames |= FrameSet.of([frame])
+        for event in events if not self._sends_back else ():
+            if isinstance(event, FrameSaved) and event.frame is not None:
+                self._note(event.frame)
+
+    def _note(self, frame: int) -> None:
+        if self._owed is None or frame in self._owed:
+            self._frames |= FrameSet.of([frame])
 
     def _note_moments(
         self, sight: Sight, events: Sequence[EngineEvent], is_gain: bool, is_frame_done: bool

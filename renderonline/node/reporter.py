@@ -44,6 +44,8 @@ class Reporter(Protocol):
 
     def warning(self, text: str) -> None: ...
 
+    def rendered(self) -> None: ...
+
     def ended(self, task: HpcTask) -> None: ...
 
     def retire(self) -> None:
@@ -79,6 +81,8 @@ class NoReporter:
     def progress(self, task: HpcTask) -> None: ...
 
     def warning(self, text: str) -> None: ...
+
+    def rendered(self) -> None: ...
 
     def ended(self, task: HpcTask) -> None: ...
 
@@ -130,6 +134,9 @@ class HttpReporter:
 
     def warning(self, text: str) -> None:
         self._add(NodeEvent(type=EventType.WARNING, message=text))
+
+    def rendered(self) -> None:
+        self._add(NodeEvent(type=EventType.RENDERED))
 
     def ended(self, task: HpcTask) -> None:
         self._add(
@@ -198,12 +205,11 @@ class HttpReporter:
         pause_s = RETRY_FIRST_S
         while True:
             try:
-                return self._client.post(
-                    self._report_to.url, report, ReportAnswer, self._report_to.key
-                )
+                to = self._report_to
+                return self._client.post(to.api, to.events, report, ReportAnswer, to.key)
             except NotTold as error:
                 if pause_s == RETRY_FIRST_S:
-                    log.warning("%s cannot be told (%s); trying on", self._report_to.url, error)
+                    log.warning("%s cannot be told (%s); trying on", self._report_to.api.url, error)
             if not self._pause(pause_s):
                 return None
             pause_s = min(pause_s * 2, RETRY_LONGEST_S)

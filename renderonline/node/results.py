@@ -1,33 +1,65 @@
-"""What an attempt has produced: the interface, and the folder on a disk that both sides see.
+"""What an attempt has produced.
 
-Sending finished files to the api over HTTP is another implementation of the same interface.
+A renderer writes at its desk, a folder of its node's own. What is whole is taken from there at once
+and in one step: put into the task's output folder where node and api share a disk, or handed over
+to be sent. So nobody ever sees half a file, and another machine that renders the same frame, or one
+that was given up and renders on, spoils none that is there.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import stat
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from renderonline.engines.blender_reader import frame_of
+from renderonline.frames import FrameSet
 from renderonline.node.refusal import Refusal
+
+Put = Callable[[Path, Path, int | None], None]
+"""`put(file, name, frame)` takes a whole file away from the desk to where results go. `name` is
+relative; `frame` None: the file is no single frame's. Raises OSError."""
 
 
 class Results(Protocol):
-    """The files of one attempt. Made before its process starts, asked when that has ended."""
+    """The files of one attempt. Made before its process starts; its methods are called on the
+    attempt's thread."""
+
+    def deliver(self, file: Path, frame: int | None) -> str | None:
+        """Take away a file that is whole, and what else there is of its frame (a compositor's
+        passes, which are written before it). Why that cannot be, as a sentence; None if it is done,
+        or if the file was not written where results are."""
+        ...
+
+    def deliver_rest(self) -> str | None:
+        """The same for all that is left: the attempt has succeeded."""
+        ...
 
     def changed(self) -> list[Path]:
-        """Files that this attempt created or changed, relative to its output folder, sorted."""
+        """Files that this attempt wrote, relative to its desk, sorted."""
         ...
 
     def fault(self) -> str | None:
-        """Why nothing in the output folder may be taken for a result, as a sentence; None if it may."""
+        """Why nothing that was written may be taken for a result, as a sentence; None if it may."""
+        ...
+
+    def close(self) -> None:
+        """Clear away what is no result."""
         ...
 
 
 class NoResults:
     """An original start: it names no output folder, so nothing can be said about its files."""
+
+    def deliver(self, file: Path, frame: int | None) -> str | None:
+        return None
+
+    def deliver_rest(self) -> str | None:
+        return None
 
     def changed(self) -> list[Path]:
         return []
@@ -35,79 +67,169 @@ class NoResults:
     def fault(self) -> str | None:
         return None
 
+    def close(self) -> None: ...
+
 
 JUNCTION_TAG = 0xA0000003
 """IO_REPARSE_TAG_MOUNT_POINT: Windows' other kind of link, which `is_symlink` does not know."""
 
-Stamp = tuple[int, int, int, int]
-"""What differs after a file was written again: size, both times in ns, and its number."""
+MOVES, PAUSE_S = 20, 0.05
+"""How often a move is tried: on Windows a virus scanner may have the new file open for a moment."""
 
 
-class LocalResults:
-    """The output folder on a local or shared disk; what lay there before is not a result."""
+def into(output_dir: Path) -> Put:
+    """Puts files into a folder. Creates it; raises Refusal when it is a link or cannot be used."""
+    if not output_dir.is_absolute():
+        raise Refusal(f"The output folder {output_dir} is not an absolute path.")
+    _make(output_dir)
 
-    def __init__(self, output_dir: Path) -> None:
-        """Creates `output_dir`. Raises Refusal when it is a link, or cannot be created or read."""
-        self._output_dir = output_dir
-        if not output_dir.is_absolute():
-            raise Refusal(f"The output folder {output_dir} is not an absolute path.")
+    def put(file: Path, name: Path, _frame: int | None) -> None:
+        target = output_dir / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        move(file, target)
+
+    return put
+
+
+class DeskResults:
+    """What a renderer writes at its desk."""
+
+    def __init__(self, desk: Path, put: Put) -> None:
+        """Creates the desk; what lay on it is gone. Raises Refusal when that cannot be."""
+        self._desk = desk
+        self._put = put
+        self._delivered: set[Path] = set()
         try:
-            output_dir.mkdir(parents=True, exist_ok=True)
-            self._real_dir = output_dir.resolve()
-            is_link = _is_link(output_dir)
-            self._before = {} if is_link else dict(_stamps(output_dir))
+            clear(desk)
         except OSError as error:
-            raise Refusal(
-                f"The output folder {output_dir} cannot be used on this machine: "
-                f"{error.strerror or error}. Check that the node's user may write there."
-            ) from None
-        if is_link:
-            raise Refusal(
-                f"The output folder {output_dir} is a link. Results are taken from real folders "
-                "only: remove the link, and requeue the task."
+            raise Refusal(_unusable(desk, error)) from None
+        _make(desk)
+        self._real_desk = desk.resolve()
+
+    def deliver(self, file: Path, frame: int | None) -> str | None:
+        try:
+            name = file.relative_to(self._desk)
+        except ValueError:
+            return None
+        fault = self.fault()
+        if fault is not None:
+            return fault
+        try:
+            self._take_away(name, frame)
+            for other in self._of_frame(frame):
+                self._take_away(other, frame)
+        except OSError as error:
+            return (
+                f"{name} cannot be put among the results: {error.strerror or error}. Check the disk "
+                "of this machine, and that the node's user may write there."
             )
+        return None
+
+    def _of_frame(self, frame: int | None) -> list[Path]:
+        if frame is None:
+            return []
+        owed = FrameSet.of([frame])
+        return [name for name in self._left() if frame_of(name.name, owed, None) == frame]
+
+    def _take_away(self, name: Path, frame: int | None) -> None:
+        """Raises OSError."""
+        file = self._desk / name
+        if self._is_real(file):
+            self._put(file, name, frame)
+            self._delivered.add(name)
+
+    def deliver_rest(self) -> str | None:
+        faults = (self.deliver(self._desk / name, None) for name in self._left())
+        return next((fault for fault in faults if fault is not None), None)
 
     def changed(self) -> list[Path]:
-        if self.fault() is not None or not self._output_dir.is_dir():
+        if self.fault() is not None:
             return []
-        after = dict(_stamps(self._output_dir))
-        return sorted(Path(n) for n, stamp in after.items() if self._before.get(n) != stamp)
+        return sorted({*self._delivered, *self._left()})
 
     def fault(self) -> str | None:
         """A renderer runs what is in the scene, which may put a link in the folder's place."""
         try:
-            is_replaced = self._output_dir.resolve() != self._real_dir
+            is_replaced = self._desk.resolve() != self._real_desk
         except (OSError, RuntimeError):  # a link that cannot be followed, a loop of links
             is_replaced = True
         if not is_replaced:
             return None
         return (
-            f"The render replaced its output folder {self._output_dir} by a link, so nothing in "
-            "it was taken for a result. Look at the scripts in the scene."
+            f"The render replaced its output folder {self._desk} by a link, so nothing in it was "
+            "taken for a result. Look at the scripts in the scene."
+        )
+
+    def close(self) -> None:
+        if self.fault() is None:
+            clear(self._desk)
+
+    def _left(self) -> list[Path]:
+        return sorted(_files(self._desk)) if self._desk.is_dir() else []
+
+    def _is_real(self, file: Path) -> bool:
+        """Whether it is a file of its own and lies where it seems to lie; False if it is not there:
+        a frame may be told of twice."""
+        try:
+            is_file = stat.S_ISREG(file.lstat().st_mode)
+        except FileNotFoundError:
+            return False
+        return is_file and file.parent.resolve().is_relative_to(self._real_desk)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_link = _is_link(folder)
+    except OSError as error:
+        raise Refusal(_unusable(folder, error)) from None
+    if is_link:
+        raise Refusal(
+            f"The output folder {folder} is a link. Results are taken from real folders only: "
+            "remove the link, and requeue the task."
         )
 
 
-def _stamps(folder: Path) -> Iterator[tuple[str, Stamp]]:
-    """Every regular file below `folder`, by its path relative to it. No link is followed.
+def _unusable(folder: Path, error: OSError) -> str:
+    return (
+        f"The output folder {folder} cannot be used on this machine: {error.strerror or error}. "
+        "Check that the node's user may write there."
+    )
 
-    Strings and the plain calls of `os`: a task may have thousands of frames, and each chunk looks
-    at all of them twice.
-    """
-    pending = [""]
-    while pending:
-        inside = pending.pop()
-        with os.scandir(os.path.join(folder, inside)) as entries:  # noqa: PTH118
-            for entry in entries:
-                try:
-                    status = os.lstat(entry.path)
-                except FileNotFoundError:
-                    continue  # a renderer's temporary file, gone between listing and looking
-                name = f"{inside}{entry.name}"
-                if stat.S_ISREG(status.st_mode):
-                    times = (status.st_mtime_ns, status.st_ctime_ns)
-                    yield name, (status.st_size, *times, status.st_ino)
-                elif stat.S_ISDIR(status.st_mode) and not _leads_elsewhere(status):
-                    pending.append(f"{name}{os.sep}")
+
+def move(file: Path, target: Path) -> None:
+    """Put a file into its place in one step, on one disk. Raises OSError."""
+    for _ in range(MOVES - 1):
+        try:
+            file.replace(target)
+        except PermissionError:
+            time.sleep(PAUSE_S)
+        else:
+            return
+    file.replace(target)
+
+
+def clear(folder: Path) -> None:
+    """Remove a folder with all that is in it, or a link in its place. Raises OSError."""
+    if _is_link(folder):
+        folder.unlink()
+    elif folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Every regular file below `folder`, relative to it. No link is followed."""
+    for parent, folders, names in os.walk(folder):
+        # `os.walk` knows symbolic links by itself, but follows junctions.
+        folders[:] = [name for name in folders if not _is_link(Path(parent, name))]
+        for name in names:
+            path = Path(parent, name)
+            try:
+                is_file = stat.S_ISREG(path.lstat().st_mode)
+            except FileNotFoundError:
+                continue  # a renderer's temporary file, gone between listing and looking
+            if is_file:
+                yield path.relative_to(folder)
 
 
 def _is_link(path: Path) -> bool:
@@ -116,10 +238,5 @@ def _is_link(path: Path) -> bool:
         status = path.lstat()
     except FileNotFoundError:
         return False
-    return _leads_elsewhere(status)
-
-
-def _leads_elsewhere(status: os.stat_result) -> bool:
-    """A symbolic link, or Windows' junction, which counts as a folder there."""
     tag: int = getattr(status, "st_reparse_tag", 0)  # only Windows has it
     return stat.S_ISLNK(status.st_mode) or tag == JUNCTION_TAG

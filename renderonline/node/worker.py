@@ -1,33 +1,39 @@
 """One attempt's life: from an order to its outcome.
 
-What can be refused happens in the request that starts it: inputs, output folder and the process
-itself. All else happens on the attempt's own thread: its output is read line by line, its files
-are collected, it is judged, the next one is begun, and only then the outcome goes to the api.
+Where the project is here, what can be refused happens in the request that starts it: output folder
+and the process itself. All else happens on the attempt's own thread: the project is fetched, the
+renderer's output is read line by line, its files are collected, it is judged, the next one is begun,
+and only then the outcome goes to the api.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from pathlib import Path
 
-from renderonline.engines.base import Ending, FrameSaved, Reader, Verdict
+from renderonline.engines.base import Ending, EngineEvent, FrameSaved, Reader, Verdict
 from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
 from renderonline.node import attempt_log
 from renderonline.node.account import Account
 from renderonline.node.attempt_log import AttemptLog
 from renderonline.node.environment import bundle_dir, child_environment
+from renderonline.node.fetch import NotFetched
 from renderonline.node.orders import Order
 from renderonline.node.process import Rendering, RenderProcess, Spawner
 from renderonline.node.record import Outcome, Record
 from renderonline.node.refusal import Refusal
-from renderonline.node.results import LocalResults, NoResults, Results
+from renderonline.node.results import DeskResults, NoResults, Results, into
+from renderonline.node.returns import Returns
+from renderonline.node.trees import Trees
 from renderonline.node.warm import WarmRenderers
 from renderonline.wire import Cause, Limits
 
@@ -48,6 +54,8 @@ class Workplace:
     clock: Clock
     log_dir: Path
     warm: WarmRenderers
+    trees: Trees
+    returns: Returns
     starts: Iterator[int] = field(default_factory=count)
 
 
@@ -65,17 +73,24 @@ class Attempt:
     """One render on this node. `begin` makes it; it lives until `join` returns True."""
 
     def __init__(
-        self, order: Order, account: Account, tools: Tools, on_over: Callable[[Outcome], None]
+        self,
+        order: Order,
+        account: Account,
+        workplace: Workplace,
+        on_begun: Callable[[Attempt], None],
+        on_over: Callable[[Outcome], None],
     ) -> None:
-        """`on_over(outcome)` is called on the attempt's thread, with the process gone and nobody
-        told yet: the next render may begin there. It settles what `is_over` says."""
+        """`on_begun(self)`: its process runs. `on_over(outcome)` is called on the attempt's thread,
+        with the process gone and nobody told yet: the next render may begin there. It settles what
+        `is_over` says."""
         self.order = order
         self.account = account
-        self._process = tools.process
-        self._results = tools.results
-        self._log = tools.log
-        self._reader = tools.reader
+        self._workplace = workplace
+        self._on_begun = on_begun
         self._on_over = on_over
+        self._tools: Tools | None = None  # None: its project is not here yet
+        self._turn = threading.Lock()  # held while its process is started, or it is ended
+        self._no_more_fetching = threading.Event()
         self._ended_by: Verdict | None = None  # why the node itself has ended it
         self._stops_after_frame: Verdict | None = None
         self._is_begun = threading.Event()
@@ -85,7 +100,9 @@ class Attempt:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        """Of its process, which has been started."""
+        assert self._tools is not None
+        return self._tools.process.pid
 
     @property
     def limits(self) -> Limits:
@@ -101,11 +118,20 @@ class Attempt:
         return self.record.is_over
 
     def start(self) -> None:
-        """Follow the process from now on, on a thread of its own; the account has it on return.
+        """Begin: at once where the project is here, else when it has been fetched.
 
-        Raises RuntimeError when the system has no thread left; nothing has begun then.
+        Raises Refusal where that is not possible, and RuntimeError when the system has no thread
+        left; nothing has begun then.
         """
-        self._thread.start()
+        if self.order.place.project is not None and not self._workplace.trees.is_ready(self.order):
+            self._thread.start()
+            return
+        with ExitStack() as undo:  # a start that fails half-way leaves no process behind
+            self._tools = tools = _equip(self.order, self._workplace)
+            undo.callback(tools.log.close)
+            undo.callback(tools.process.abandon)
+            self._thread.start()
+            undo.pop_all()
         self._is_begun.wait()
 
     def stop(self, reason: str, grace_s: float) -> bool:
@@ -123,10 +149,14 @@ class Attempt:
 
     def end(self, verdict: Verdict, grace_s: float) -> None:
         """End its process tree; the first `verdict` is its outcome. Blocks. Any thread."""
-        if self.is_over:
-            return  # its process may be at work for the next one
-        self._ended_by = self._ended_by or verdict
-        self._process.stop(grace_s)
+        self._no_more_fetching.set()
+        with self._turn:
+            if self.is_over:
+                return  # its process may be at work for the next one
+            self._ended_by = self._ended_by or verdict
+            tools = self._tools
+        if tools is not None:
+            tools.process.stop(grace_s)
 
     def join(self, timeout_s: float) -> bool:
         """Wait until the outcome is known; False if that takes longer."""
@@ -137,84 +167,152 @@ class Attempt:
         self.stop(f"The api has given this attempt away. {message}".strip(), grace_s=0)
 
     def _live(self) -> None:
-        self.account.begun(self._process.pid, self._is_begun.set)
         try:
-            outcome = self._follow()
+            outcome = self._fetched() or self._rendered()
         except Exception:  # the edge of the attempt's thread: it must come to an outcome
             log.exception("following task %d failed; its render is ended", self.order.task_id)
-            self._process.abandon()
+            if self._tools is not None:
+                self._tools.process.abandon()
             sentence = "The node made a mistake while it followed the render; its log says more."
             outcome = Outcome(Verdict(False, Cause.MACHINE, sentence))
         self._finish(outcome)
 
-    def _follow(self) -> Outcome:
-        for line in self._process.lines():
-            self._log.write(line)
-            self._read(line)
-        exit_code = self._process.wait()
-        self.record.exited()
-        return self._judge(exit_code)
+    def _fetched(self) -> Outcome | None:
+        """Have the project here and the process started; the outcome if that cannot be."""
+        if self._tools is not None:
+            return None
+        try:
+            self._workplace.trees.prepare(self.order, self._no_more_fetching)
+            with self._turn:
+                if self._ended_by is None:
+                    self._tools = _equip(self.order, self._workplace)
+                    return None
+        except NotFetched as error:
+            return Outcome(self._ended_by or Verdict(False, error.cause, str(error), error.reason))
+        except Refusal as refusal:
+            return Outcome(Verdict(False, Cause.MACHINE, str(refusal)))
+        return Outcome(self._ended_by)
 
-    def _read(self, line: str) -> None:
+    def _rendered(self) -> Outcome:
+        tools = self._tools
+        assert tools is not None
+        self.account.begun(tools.process.pid, self._is_begun.set)
+        self._on_begun(self)
+        for line in tools.process.lines():
+            tools.log.write(line)
+            self._read(tools, line)
+        exit_code = tools.process.wait()
+        self.record.exited()
+        return self._judge(tools, exit_code)
+
+    def _read(self, tools: Tools, line: str) -> None:
         self.record.line()
-        events = self._reader.feed(line)
-        if not events:
+        events = tools.reader.feed(line)
+        if not events or not self._deliver(tools, events):
             return
-        self.account.read(events, self._reader.reading)
+        self.account.read(events, tools.reader.reading)
         after_frame = self._stops_after_frame
         is_saved = any(isinstance(event, FrameSaved) for event in events)
-        if after_frame is not None and is_saved and not self._has_all_frames():
+        if after_frame is not None and is_saved and not self._has_all_frames(tools):
             self.end(after_frame, STOP_GRACE_S)
 
-    def _has_all_frames(self) -> bool:
+    def _deliver(self, tools: Tools, events: Sequence[EngineEvent]) -> bool:
+        """Put what was saved in its place, before anybody is told; False if that cannot be done."""
+        saved = [event for event in events if isinstance(event, FrameSaved)]
+        for event in saved:
+            fault = tools.results.deliver(event.path, event.frame)
+            if fault is not None:
+                self.end(Verdict(False, Cause.MACHINE, fault), STOP_GRACE_S)
+                return False
+        return True
+
+    def _has_all_frames(self, tools: Tools) -> bool:
         """Whether it will end by itself now, with nothing left to render."""
         owed = self.order.owes.frames
-        done = FrameSet.of(self._reader.reading.frames_done)
+        done = FrameSet.of(tools.reader.reading.frames_done)
         return owed is not None and not FrameSet.parse(owed) - done
 
-    def _judge(self, exit_code: int) -> Outcome:
-        fault = self._results.fault()
-        is_warm = self._process.is_warm
+    def _judge(self, tools: Tools, exit_code: int) -> Outcome:
+        results, desk = tools.results, self.order.place.desk
+        fault = results.fault()
+        is_warm = tools.process.is_warm
         if self._ended_by is not None:
             return Outcome(self._ended_by, exit_code, is_warm, fault is None)
-        if self.order.output_dir is None and exit_code == 0:
+        if desk is None and exit_code == 0:
             # Nothing is known of its files; so judges the original, too.
             return Outcome(Verdict(True), exit_code, is_warm)
         if fault is not None:
             return Outcome(Verdict(False, Cause.SCENE, fault), exit_code, is_warm, False)
-        ending = Ending(exit_code, self._results.changed(), self.order.output_dir)
-        return Outcome(self._reader.judge(ending), exit_code, is_warm)
+        verdict = tools.reader.judge(Ending(exit_code, results.changed(), desk))
+        if verdict.is_success:
+            undelivered = results.deliver_rest()
+            if undelivered is not None:
+                verdict = Verdict(False, Cause.MACHINE, undelivered)
+        return Outcome(self._unless_damaged(verdict), exit_code, is_warm)
+
+    def _unless_damaged(self, verdict: Verdict) -> Verdict:
+        """What looks like the project's fault is this machine's where a file of it is damaged here."""
+        if verdict.cause not in (Cause.SCENE, Cause.ASSET_MISSING):
+            return verdict
+        damaged = self._workplace.trees.damaged(self.order)
+        if not damaged:
+            return verdict
+        message = f"{damaged[0]} was damaged on this machine's disk; it is fetched again. ({verdict.message})"
+        return Verdict(False, Cause.MACHINE, message)
 
     def _finish(self, outcome: Outcome) -> None:
         verdict = outcome.verdict
         how = "succeeded" if verdict.is_success else f"failed: {verdict.message}"
         log.info("task %d %s (exit code %s)", self.order.task_id, how, outcome.exit_code)
-        self._log.write(f"[exit code {outcome.exit_code}; {how}]")
-        self._log.close()
+        if self._tools is not None:
+            self._tools.log.write(f"[exit code {outcome.exit_code}; {how}]")
+            self._tools.log.close()
+            with contextlib.suppress(OSError):  # the next attempt clears it, or says why it cannot
+                self._tools.results.close()
+        self._is_begun.set()
         self._on_over(outcome)
         self._is_over.set()
         self.account.tell_end()
 
 
 def begin(
-    order: Order, account: Account, workplace: Workplace, on_over: Callable[[Outcome], None]
+    order: Order,
+    account: Account,
+    workplace: Workplace,
+    on_begun: Callable[[Attempt], None],
+    on_over: Callable[[Outcome], None],
 ) -> Attempt:
-    """Start the order's process. Raises Refusal with a sentence when that is not possible.
+    """Start the order's process, now or when its project is here. Raises Refusal with a sentence
+    when that is not possible.
 
-    `on_over`: see Attempt.
+    `on_begun`, `on_over`: see Attempt.
     """
+    attempt = Attempt(order, account, workplace, on_begun, on_over)
+    attempt.start()
+    return attempt
+
+
+def _equip(order: Order, workplace: Workplace) -> Tools:
+    """Make what an attempt needs, its process last. Raises Refusal."""
     reader = order.renderer.adapter.reader(order.owes)
-    results = LocalResults(order.output_dir) if order.output_dir else NoResults()
+    results = _results(order, workplace.returns)
     log_ = _open_log(order, workplace)
-    with ExitStack() as undo:  # a start that fails half-way leaves no process behind
+    with ExitStack() as undo:
         undo.callback(log_.close)
         process = _spawn(order, workplace, log_)
-        undo.callback(process.abandon)
-        attempt = Attempt(order, account, Tools(process, reader, results, log_), on_over)
-        attempt.start()
         undo.pop_all()
     log.info("task %d started as process %d, log %s", order.task_id, process.pid, log_.file)
-    return attempt
+    return Tools(process, reader, results, log_)
+
+
+def _results(order: Order, returns: Returns) -> Results:
+    place, to = order.place, order.report_to
+    if place.desk is None:
+        return NoResults()
+    if place.output_dir is not None:
+        return DeskResults(place.desk, into(place.output_dir))
+    assert to is not None
+    return DeskResults(place.desk, partial(returns.put, to))
 
 
 def _open_log(order: Order, workplace: Workplace) -> AttemptLog:

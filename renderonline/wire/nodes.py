@@ -141,6 +141,7 @@ class EventType(StrEnum):
     STARTED = "started"
     PROGRESS = "progress"
     WARNING = "warning"
+    RENDERED = "rendered"  # the renderer has ended; results are still on their way
     ENDED = "ended"
 
 

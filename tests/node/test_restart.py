@@ -14,7 +14,7 @@ from support.processes import Service, service
 from support.waiting import wait_until
 
 from renderonline.node import hello as hello_module
-from renderonline.node.api_client import ApiClient
+from renderonline.node.api_client import Api, ApiClient
 from renderonline.node.hello import Hello
 from renderonline.wire import Cause
 
@@ -174,7 +174,7 @@ def hello(api: ListeningApi, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hello]
     monkeypatch.setattr(hello_module, "EVERY_S", 0.05)
     monkeypatch.setattr(hello_module, "RETRY_FIRST_S", 0.05)
     client = ApiClient()
-    hello = Hello(client, api.url, 5001, Node())
+    hello = Hello(client, Api(api.url), 5001, Node())
     yield hello
     hello.close()
     client.close()
@@ -189,7 +189,7 @@ def test_it_says_nothing_while_it_renders(api: ListeningApi, hello: Hello) -> No
     busy = Node()
     busy.idle = False
     client = ApiClient()
-    quiet = Hello(client, api.url, 5002, busy)
+    quiet = Hello(client, Api(api.url), 5002, busy)
     quiet.start()
     hello.start()
     wait_until(lambda: len([h for h in api.hellos if h.port == 5001]) >= 5, "the other goes on")

@@ -7,105 +7,171 @@ from pathlib import Path
 
 import pytest
 
-from renderonline.node.inputs import LocalInputs, folder_of_first_file
+from renderonline.node.inputs import NodeInputs, folder_of_first_file
 from renderonline.node.refusal import Refusal
-from renderonline.node.results import LocalResults
+from renderonline.node.results import DeskResults, into
 from renderonline.wire import HpcStart
 
 
-def test_new_and_changed_files_are_results(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "output"
-    folder.mkdir(parents=True)
-    for name in ("old", "rewritten", "replaced"):
-        (folder / name).write_text("before")
-    results = LocalResults(folder)
-    (folder / "rewritten").write_text("after!")  # as long as before
+def desk(tmp_path: Path) -> tuple[Path, DeskResults]:
+    """A desk inside an output folder, as on a shared disk."""
+    folder = tmp_path / "output" / ".rendering-here"
+    return folder, DeskResults(folder, into(tmp_path / "output"))
+
+
+def test_what_was_written_is_changed_whether_taken_away_or_not(tmp_path: Path) -> None:
+    folder, results = desk(tmp_path)
     (folder / "new").write_text("x")
-    (folder / "replacement").write_text("before")
-    (folder / "replacement").replace(folder / "replaced")
     (folder / "deep").mkdir()
     (folder / "deep" / "frame.exr").write_text("x")
-    assert results.changed() == [
-        Path("deep/frame.exr"), Path("new"), Path("replaced"), Path("rewritten"),
-    ]  # fmt: skip
+    assert results.deliver(folder / "new", None) is None
+    assert results.changed() == [Path("deep/frame.exr"), Path("new")]
+
+
+def test_a_whole_file_appears_among_the_results_and_replaces_an_older_one(tmp_path: Path) -> None:
+    folder, results = desk(tmp_path)
+    (tmp_path / "output" / "frame_1.png").write_text("of an earlier attempt")
+    (folder / "frame_1.png").write_text("whole")
+    (folder / "frame_2.png").write_text("ha")
+    assert results.deliver(folder / "frame_1.png", 1) is None
+    assert (tmp_path / "output" / "frame_1.png").read_text() == "whole"
+    assert not (tmp_path / "output" / "frame_2.png").exists()
+
+
+def test_a_frames_other_files_go_with_it(tmp_path: Path) -> None:
+    """A compositor's passes, which are written before it."""
+    folder, results = desk(tmp_path)
+    for name in (
+        "frame_0007.png",
+        "mist/pass_0007.exr",
+        "0007_depth.exr",
+        "pass_0008.exr",
+        "x.txt",
+    ):
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text("x")
+    results.deliver(folder / "frame_0007.png", 7)
+    output = tmp_path / "output"
+    there = {p.relative_to(output).as_posix() for p in output.rglob("*") if p.is_file()}
+    assert {n for n in there if not n.startswith(".")} == {
+        "frame_0007.png", "mist/pass_0007.exr", "0007_depth.exr",
+    }  # fmt: skip
+
+
+def test_what_is_left_of_a_success_is_a_result_and_of_a_failure_is_not(tmp_path: Path) -> None:
+    folder, results = desk(tmp_path)
+    (folder / "movie.mp4").write_text("whole")
+    assert results.deliver_rest() is None
+    results.close()
+    assert (tmp_path / "output" / "movie.mp4").read_text() == "whole"
+    folder, results = desk(tmp_path)
+    (folder / "half.mp4").write_text("ha")
+    results.close()
+    assert [p.name for p in (tmp_path / "output").iterdir()] == ["movie.mp4"]
+
+
+def test_a_desk_begins_empty(tmp_path: Path) -> None:
+    folder, _ = desk(tmp_path)
+    (folder / "left").write_text("by a killed renderer")
+    _, results = desk(tmp_path)
+    assert results.changed() == []
+
+
+def test_a_file_that_is_told_of_twice_is_taken_once(tmp_path: Path) -> None:
+    folder, results = desk(tmp_path)
+    (folder / "frame_1.png").write_text("x")
+    assert [results.deliver(folder / "frame_1.png", 1) for _ in range(2)] == [None, None]
+
+
+def test_a_file_that_was_written_elsewhere_is_none_of_ours(tmp_path: Path) -> None:
+    _, results = desk(tmp_path)
+    (tmp_path / "frame_1.png").write_text("x")
+    assert results.deliver(tmp_path / "frame_1.png", 1) is None
+    assert (tmp_path / "frame_1.png").exists()
 
 
 def test_a_link_is_no_result(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text("x")
-    results = LocalResults(tmp_path / "output")
-    (tmp_path / "output" / "link").symlink_to(tmp_path / "secret")
-    (tmp_path / "output" / "folder").symlink_to(tmp_path, target_is_directory=True)
+    folder, results = desk(tmp_path)
+    (folder / "link").symlink_to(tmp_path / "secret")
+    (folder / "folder").symlink_to(tmp_path, target_is_directory=True)
+    assert results.deliver(folder / "link", None) is None
+    assert results.deliver(folder / "folder" / "secret", None) is None
     assert results.changed() == []
+    assert not [p for p in (tmp_path / "output").iterdir() if p != folder]
 
 
 def test_an_output_folder_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "output").symlink_to(tmp_path, target_is_directory=True)
     with pytest.raises(Refusal, match="output is a link"):
-        LocalResults(tmp_path / "output")
+        into(tmp_path / "output")
 
 
 def test_a_link_above_the_output_folder_is_none_of_the_renderers(tmp_path: Path) -> None:
     """macOS' /tmp is one, and so may be the farm's share."""
     (tmp_path / "real").mkdir()
     (tmp_path / "share").symlink_to(tmp_path / "real", target_is_directory=True)
-    results = LocalResults(tmp_path / "share" / "output")
-    (tmp_path / "share" / "output" / "frame").write_text("x")
+    folder, results = desk(tmp_path / "share")
+    (folder / "frame").write_text("x")
     assert (results.fault(), results.changed()) == (None, [Path("frame")])
 
 
 @pytest.mark.parametrize("replaced", ["output", "."])
 @pytest.mark.parametrize("target", ["elsewhere", "none", "loop"])
-def test_an_output_folder_replaced_by_a_link_holds_no_results(
+def test_a_desk_replaced_by_a_link_holds_no_results(
     tmp_path: Path, replaced: str, target: str
 ) -> None:
-    (tmp_path / "elsewhere" / "output").mkdir(parents=True)
     for folder in (tmp_path / "elsewhere", tmp_path / "elsewhere" / "output"):
+        folder.mkdir()
         (folder / "secret").write_text("x")
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     output = tmp_path / "task" / "output"
-    results = LocalResults(output)
+    results = DeskResults(output, into(tmp_path / "results"))
     link = output.parent / replaced
     link.rename(tmp_path / "away")
     link.symlink_to(tmp_path / target, target_is_directory=True)
     assert "replaced its output folder" in (results.fault() or "")
+    assert "replaced its output folder" in (results.deliver(output / "secret", 1) or "")
     assert results.changed() == []
+    results.close()
+    assert (tmp_path / "elsewhere" / "secret").exists()
 
 
-def test_an_output_folder_may_be_made_anew(tmp_path: Path) -> None:
+def test_a_desk_may_be_made_anew(tmp_path: Path) -> None:
     """Tools that begin by emptying their output do so."""
-    output = tmp_path / "output"
-    results = LocalResults(output)
-    output.rmdir()
-    output.mkdir()
-    (output / "frame").write_text("x")
+    folder, results = desk(tmp_path)
+    folder.rmdir()
+    folder.mkdir()
+    (folder / "frame").write_text("x")
     assert (results.fault(), results.changed()) == (None, [Path("frame")])
 
 
-def test_the_output_folder_is_made_and_may_vanish(tmp_path: Path) -> None:
-    results = LocalResults(tmp_path / "deep" / "output")
-    assert (tmp_path / "deep" / "output").is_dir()
-    (tmp_path / "deep" / "output").rmdir()
-    assert (results.fault(), results.changed()) == (None, [])
+def test_a_desk_may_vanish(tmp_path: Path) -> None:
+    folder, results = desk(tmp_path / "deep")
+    folder.rmdir()
+    assert (results.fault(), results.changed(), results.deliver_rest()) == (None, [], None)
 
 
 def test_an_impossible_output_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(Refusal, match="cannot be used"):
-        LocalResults(tmp_path / "file" / "output")
+        into(tmp_path / "file" / "output")
+    with pytest.raises(Refusal, match="cannot be used"):
+        DeskResults(tmp_path / "file" / "desk", into(tmp_path / "output"))
     with pytest.raises(Refusal, match="absolute"):
-        LocalResults(Path("output"))
+        into(Path("output"))
 
 
 def test_the_project_folder_is_used_where_it_lies(tmp_path: Path) -> None:
-    inputs = LocalInputs(tmp_path / "fallback")
-    assert inputs.prepare(HpcStart(task_dir=str(tmp_path))) == tmp_path
-    assert inputs.prepare(HpcStart()) == tmp_path / "fallback"
+    inputs = NodeInputs(tmp_path / "fallback")
+    assert inputs.place(HpcStart(task_dir=str(tmp_path))).working_dir == tmp_path
+    assert inputs.place(HpcStart()).working_dir == tmp_path / "fallback"
 
 
 @pytest.mark.parametrize("task_dir", ["relative", "", "Z:\\farm\\7", "/no/such/folder"])
 def test_a_project_that_is_not_here_is_refused(tmp_path: Path, task_dir: str) -> None:
     with pytest.raises(Refusal, match="not visible from this machine"):
-        LocalInputs(tmp_path).prepare(HpcStart(task_dir=task_dir))
+        NodeInputs(tmp_path).place(HpcStart(task_dir=task_dir))
 
 
 def test_an_original_start_works_beside_its_first_file(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from renderonline.engines.generic import GenericAdapter
 from renderonline.engines.session import FrameSpan, Session
+from renderonline.node.inputs import Place
 from renderonline.node.orders import Order
 from renderonline.node.process import Rendering, RenderProcess, Spawner, system_spawner
 from renderonline.node.renderers import Renderer
@@ -71,8 +72,7 @@ class Kit:
             attempt_id=attempt_id,
             renderer=renderer,
             command=tuple(command),
-            working_dir=self.folder,
-            output_dir=None,
+            place=Place(self.folder),
             owes=Owes(),
             limits=Limits(),
             report_to=None,

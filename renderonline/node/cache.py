@@ -1,0 +1,171 @@
+"""Files of projects on this machine, by what is in them: each is fetched once, whoever needs it.
+
+The least recently used ones go when the cache is larger than it may be. A file is verified when it
+comes; afterwards its size and its time of change say whether it still is what it was, since the
+folders in which a task is rendered share it (hard links), and a renderer may write into it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import shutil
+import sqlite3
+import threading
+import time
+from collections.abc import Collection
+from pathlib import Path
+
+from renderonline import paths
+
+log = logging.getLogger(__name__)
+
+SHARE_OF_DISK = 0.25
+"""How much of the disk the cache may take, unless a setting says how much."""
+
+READ_ONLY = 0o444
+
+_TABLE = """
+CREATE TABLE IF NOT EXISTS files (
+    sha256 TEXT PRIMARY KEY, size_bytes INTEGER NOT NULL, mtime_ns INTEGER NOT NULL,
+    used_at REAL NOT NULL
+)
+"""
+
+
+class Cache:
+    """The files below one folder. Any thread; the folder belongs to one node."""
+
+    def __init__(self, folder: Path, limit_bytes: int | None) -> None:
+        """Creates `folder`. `limit_bytes` None: a share of the disk. Raises OSError."""
+        self._folder = paths.private_dir(folder)
+        self._parts = paths.private_dir(folder / "parts")
+        self._limit_bytes = limit_bytes or int(shutil.disk_usage(folder).total * SHARE_OF_DISK)
+        self._lock = threading.Lock()
+        try:
+            self._list = self._open()
+        except sqlite3.Error:
+            # Nothing is lost but time: what the list knew is fetched again.
+            log.warning("The list of the cache in %s is damaged; the cache begins anew.", folder)
+            self._begin_anew()
+            self._list = self._open()
+
+    def find(self, sha256: str) -> Path | None:
+        """The file, if it is here and unchanged; one that was changed is dropped."""
+        with self._lock:
+            row = self._list.execute(
+                "SELECT size_bytes, mtime_ns FROM files WHERE sha256 = ?", (sha256,)
+            ).fetchone()
+            if row is None:
+                return None
+            file = self._file(sha256)
+            if _stamp(file) != row:
+                log.warning("%s in the cache was changed or is gone; it is fetched again", sha256)
+                self._drop(sha256)
+                return None
+            self._list.execute(
+                "UPDATE files SET used_at = ? WHERE sha256 = ?", (time.time(), sha256)
+            )
+            return file
+
+    def part(self, sha256: str) -> Path:
+        """Where this file is being fetched to; what lies there already is its beginning."""
+        return self._parts / sha256
+
+    def take(self, sha256: str) -> Path:
+        """The fetched part is whole and verified: it is a file of the cache now. Raises OSError."""
+        part, file = self.part(sha256), self._file(sha256)
+        file.parent.mkdir(exist_ok=True)
+        part.chmod(READ_ONLY)
+        with self._lock:
+            _unlink(file)
+            part.replace(file)
+            stamp = _stamp(file)
+            assert stamp is not None
+            self._list.execute(
+                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (sha256, *stamp, time.time())
+            )
+        return file
+
+    def drop(self, sha256: str) -> None:
+        """It is not what it should be."""
+        with self._lock:
+            self._drop(sha256)
+
+    def is_intact(self, sha256: str) -> bool:
+        """Read the whole file and compare. Drops it if it is not what it should be."""
+        file = self.find(sha256)
+        with contextlib.suppress(OSError):
+            if file is not None and digest(file) == sha256:
+                return True
+        self.drop(sha256)
+        return False
+
+    def make_room(self, coming_bytes: int, needed: Collection[str]) -> None:
+        """Drop the least recently used files until so much more fits, but none of `needed`.
+
+        Files that a task's folder shares go from there only when that is removed.
+        """
+        with self._lock:
+            size = self._list.execute("SELECT COALESCE(SUM(size_bytes), 0) FROM files").fetchone()[
+                0
+            ]
+            too_much = size + coming_bytes - self._limit_bytes
+            if too_much <= 0:
+                return
+            rows = self._list.execute(
+                "SELECT sha256, size_bytes FROM files ORDER BY used_at"
+            ).fetchall()
+            for sha256, size_bytes in rows:
+                if too_much <= 0:
+                    return
+                if sha256 not in needed:
+                    self._drop(sha256)
+                    too_much -= size_bytes
+
+    def close(self) -> None:
+        """The list is closed; the files stay."""
+        with self._lock:
+            self._list.close()
+
+    def _open(self) -> sqlite3.Connection:
+        file = self._folder / "list.sqlite3"
+        opened = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
+        opened.execute("PRAGMA journal_mode = WAL")
+        opened.execute("PRAGMA synchronous = NORMAL")
+        opened.execute(_TABLE)
+        return opened
+
+    def _begin_anew(self) -> None:
+        for file in self._folder.glob("list.sqlite3*"):
+            file.unlink(missing_ok=True)
+
+    def _drop(self, sha256: str) -> None:
+        self._list.execute("DELETE FROM files WHERE sha256 = ?", (sha256,))
+        with contextlib.suppress(OSError):
+            _unlink(self._file(sha256))
+
+    def _file(self, sha256: str) -> Path:
+        return self._folder / sha256[:2] / sha256
+
+
+def digest(file: Path) -> str:
+    """The SHA-256 of a file. Raises OSError."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _unlink(file: Path) -> None:
+    """Windows deletes no file that is read-only."""
+    with contextlib.suppress(OSError):
+        file.chmod(0o600)
+    file.unlink(missing_ok=True)
+
+
+def _stamp(file: Path) -> tuple[int, int] | None:
+    try:
+        status = file.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -1,0 +1,212 @@
+"""Brings results back: what is rendered goes to its api at once, in order, until it has arrived.
+
+One thread for each api that results are for. An api that is away, or has no room, is tried until it
+takes them, over restarts of either side; what belongs to an attempt that the api works with no more
+is thrown away.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import requests
+
+from renderonline import wire
+from renderonline.node.api_client import Api, ApiClient, NotTold
+from renderonline.node.orders import ReportTo
+from renderonline.node.parcels import Parcel, Parcels
+from renderonline.wire import OutputAnswer
+
+log = logging.getLogger(__name__)
+
+RETRY_FIRST_S = 0.25
+RETRY_LONGEST_S = 10.0
+
+
+class Recipient(Protocol):
+    """Who answers for an attempt. Called on the sending thread."""
+
+    def returned(self, frame: int | None) -> None:
+        """A file has arrived, and with it all that there is of `frame`; None: of no frame."""
+        ...
+
+    def spoiled(self, sentence: str) -> None:
+        """A file can never arrive."""
+        ...
+
+    def given_away(self, message: str) -> None:
+        """The attempt is not this node's any more."""
+        ...
+
+
+class Returns:
+    """All that one node has to bring back. Any thread."""
+
+    def __init__(self, parcels: Parcels, client: ApiClient) -> None:
+        self._parcels = parcels
+        self._client = client
+        self._changed = threading.Condition()
+        self._recipients: dict[ReportTo, Recipient] = {}
+        self._waiting: dict[ReportTo, Callable[[], None]] = {}
+        self._at_work: set[Api] = set()
+        self._is_closing = False
+
+    def start(self) -> None:
+        """Go on with what an earlier node has left. Called once its attempts have their recipients."""
+        for api in self._parcels.apis():
+            self._work_for(api)
+
+    def expect(self, to: ReportTo, recipient: Recipient) -> None:
+        """Who hears of this attempt's files from now on."""
+        with self._changed:
+            self._recipients[to] = recipient
+
+    def put(self, to: ReportTo, file: Path, name: Path, frame: int | None) -> None:
+        """Take a whole file over; it is sent soon. Raises OSError."""
+        self._parcels.add(to, name.as_posix(), file, frame)
+        self._work_for(to.api)
+
+    def is_empty(self, to: ReportTo) -> bool:
+        """Whether nothing of the attempt is on its way."""
+        return not self._parcels.count(to)
+
+    def when_empty(self, to: ReportTo, then: Callable[[], None]) -> bool:
+        """Call `then` once nothing of the attempt is on its way: now, or on the sending thread.
+
+        False: later.
+        """
+        with self._changed:
+            if self._parcels.count(to):
+                self._waiting[to] = then
+                return False
+        then()
+        return True
+
+    def forget(self, to: ReportTo) -> None:
+        """Nobody wants anything of this attempt, and nobody hears of it any more."""
+        with self._changed:
+            self._recipients.pop(to, None)
+            self._waiting.pop(to, None)
+        self._parcels.remove_all(to)
+
+    def close(self) -> None:
+        """Send no more; what is left is the next start's. Waits for what is being sent, shortly."""
+        with self._changed:
+            self._is_closing = True
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: not self._at_work, timeout=1.0)
+            if not self._at_work:
+                self._parcels.close()
+
+    # ------------------------------------------------------------------ on the sending thread
+
+    def _work_for(self, api: Api) -> None:
+        with self._changed:
+            if api in self._at_work or self._is_closing:
+                return
+            self._at_work.add(api)
+        threading.Thread(target=self._send_all, args=(api,), name="returns", daemon=True).start()
+
+    def _send_all(self, api: Api) -> None:
+        pause_s = RETRY_FIRST_S
+        while (parcel := self._next(api)) is not None:
+            try:
+                is_settled = self._send(parcel)
+            except Exception:  # the edge of the thread: the others are to arrive all the same
+                log.exception("%s of attempt %d", parcel.path, parcel.to.attempt_id)
+                is_settled = False
+            if is_settled:
+                pause_s = RETRY_FIRST_S
+                self._settle(parcel.to)
+                continue
+            with self._changed:
+                self._changed.wait_for(lambda: self._is_closing, pause_s)
+            pause_s = min(pause_s * 2, RETRY_LONGEST_S)
+
+    def _next(self, api: Api) -> Parcel | None:
+        """None ends the thread; whoever adds another parcel starts the next."""
+        with self._changed:
+            parcel = None if self._is_closing else self._parcels.first(api)
+            if parcel is None:
+                self._at_work.discard(api)
+                self._changed.notify_all()
+            return parcel
+
+    def _send(self, parcel: Parcel) -> bool:
+        """Whether it is settled; if not, it is tried again."""
+        to = parcel.to
+        headers = {"X-Attempt-Key": to.key, "X-Sha256": parcel.sha256}
+        try:
+            response = self._client.put(
+                to.api, to.output(parcel.path), self._parcels.file(parcel), headers
+            )
+        except NotTold as error:
+            log.warning("%s cannot be sent to %s (%s); trying on", parcel.path, to.api.url, error)
+            return False
+        except OSError as error:
+            self._spoil(parcel, f"cannot be read on this machine any more ({error.strerror})")
+            return True
+        return self._understand(parcel, response)
+
+    def _understand(self, parcel: Parcel, response: requests.Response) -> bool:
+        status = response.status_code
+        answer = _answer(response)
+        if answer is not None and answer.accepted:
+            self._arrived(parcel)  # first: what nobody has noted would be rendered again
+            self._parcels.remove(parcel)
+        elif answer is not None or status in (401, 404, 410):
+            self._parcels.remove_all(parcel.to)
+            if recipient := self._recipient(parcel.to):
+                recipient.given_away("" if answer is None else answer.message)
+        elif status >= 500 or status in (200, 408, 429):
+            log.warning("%s: %s answers %d; trying on", parcel.path, parcel.to.api.url, status)
+            return False
+        elif self._parcels.is_whole(parcel) and _is_damaged_on_the_way(response):
+            return False
+        else:
+            self._spoil(parcel, f"was refused by the api: {_message(response)}")
+        return True
+
+    def _arrived(self, parcel: Parcel) -> None:
+        if recipient := self._recipient(parcel.to):
+            recipient.returned(parcel.frame if self._parcels.is_last(parcel) else None)
+
+    def _spoil(self, parcel: Parcel, why: str) -> None:
+        self._parcels.remove(parcel)
+        if recipient := self._recipient(parcel.to):
+            recipient.spoiled(f"{parcel.path} {why}")
+
+    def _recipient(self, to: ReportTo) -> Recipient | None:
+        with self._changed:
+            return self._recipients.get(to)
+
+    def _settle(self, to: ReportTo) -> None:
+        with self._changed:
+            is_empty = not self._parcels.count(to)
+            then = self._waiting.pop(to, None) if is_empty else None
+        if then is not None:
+            then()
+
+
+def _answer(response: requests.Response) -> OutputAnswer | None:
+    if response.status_code != 200:
+        return None
+    try:
+        return wire.decode(response.content, OutputAnswer)
+    except wire.WireError:
+        return None
+
+
+def _is_damaged_on_the_way(response: requests.Response) -> bool:
+    return response.status_code == 400 and "bad_hash" in response.text[:1000]
+
+
+def _message(response: requests.Response) -> str:
+    try:
+        return wire.decode(response.content, wire.ErrorBody).error_message
+    except wire.WireError:
+        return f"it answered {response.status_code}"
