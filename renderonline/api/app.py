@@ -21,6 +21,7 @@ from renderonline.api.services.board import Board
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.starts import Addresses, Starts
 from renderonline.api.services.stop import Stopper
 from renderonline.api.services.storekeeping import Storekeeper
 from renderonline.api.services.stores import open_stores
@@ -53,9 +54,7 @@ class Api:
         self._loops = Loops(outage=DatabaseError)
         self._background = Background(STARTERS, "start")
         self._visitors = Background(VISITORS, "visit")
-        # A node does not know yet whom to trust over TLS; it is asked instead.
-        takes_reports = settings.certificate is None or settings.public_url is not None
-        fleet, hpc = Fleet(settings.poll_seconds, takes_reports, clock), HpcClient()
+        fleet, hpc = Fleet(settings.poll_seconds, clock), HpcClient()
         board = Board(self.database, fleet, clock)
         stores = open_stores(settings, self.database, clock)
         self.ctx = Context(
@@ -89,8 +88,9 @@ class Api:
             settings.certificate,
             max_body_bytes=settings.upload_limit_bytes + OVERHEAD_BYTES,
         )
-        reports_to = (settings.public_url or self.url) if takes_reports else None
-        self._dispatcher = Dispatcher(self.ctx, board, hpc, self._background.pool, reports_to)
+        addresses = Addresses(self.url, settings.public_url, settings.certificate)
+        starts = Starts(self.ctx, addresses)
+        self._dispatcher = Dispatcher(self.ctx, board, hpc, self._background.pool, starts)
         nodes.routes(app, self.ctx, self._dispatcher)
         self._watch = Watch(self.ctx, fleet, hpc, self._visitors.pool)
 

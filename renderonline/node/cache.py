@@ -12,6 +12,7 @@ import hashlib
 import logging
 import shutil
 import sqlite3
+import sys
 import threading
 import time
 from collections.abc import Collection
@@ -77,9 +78,9 @@ class Cache:
         """The fetched part is whole and verified: it is a file of the cache now. Raises OSError."""
         part, file = self.part(sha256), self._file(sha256)
         file.parent.mkdir(exist_ok=True)
-        part.chmod(READ_ONLY)
+        if sys.platform != "win32":  # where nothing that is read-only can be deleted
+            part.chmod(READ_ONLY)
         with self._lock:
-            _unlink(file)
             part.replace(file)
             stamp = _stamp(file)
             assert stamp is not None
@@ -144,7 +145,7 @@ class Cache:
     def _drop(self, sha256: str) -> None:
         self._list.execute("DELETE FROM files WHERE sha256 = ?", (sha256,))
         with contextlib.suppress(OSError):
-            _unlink(self._file(sha256))
+            self._file(sha256).unlink(missing_ok=True)
 
     def _file(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
@@ -154,13 +155,6 @@ def digest(file: Path) -> str:
     """The SHA-256 of a file. Raises OSError."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _unlink(file: Path) -> None:
-    """Windows deletes no file that is read-only."""
-    with contextlib.suppress(OSError):
-        file.chmod(0o600)
-    file.unlink(missing_ok=True)
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:

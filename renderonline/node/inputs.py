@@ -39,6 +39,11 @@ class Place:
     )
     moved: tuple[tuple[str, Path], ...] = ()  # a folder as the start names it, and what it is here
 
+    @property
+    def is_open(self) -> bool:
+        """The renderer writes into the results' folder by itself: its command line names no other."""
+        return self.output_dir is not None and self.desk == self.output_dir
+
     def relocated(self, argv: list[str]) -> list[str]:
         """The arguments with our folders in the place of the api's, wherever those are named."""
         for folder, here in self.moved:

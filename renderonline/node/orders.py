@@ -93,7 +93,10 @@ def understand(start: HpcStart, renderers: Sequence[Renderer], inputs: Inputs) -
         raise Refusal(
             "The project is to be fetched, and the start names no ApiUrl to fetch it from."
         )
-    argv = place.relocated(argv)
+    moved = place.relocated(argv)
+    if place.output_dir is not None and moved == argv:
+        place = replace(place, desk=place.output_dir)
+    argv = moved
     if start.task_dir is None:
         place = replace(place, working_dir=folder_of_first_file(argv) or place.working_dir)
     return Order(

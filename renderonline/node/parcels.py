@@ -113,6 +113,8 @@ class Parcels:
     def remove_all(self, to: ReportTo) -> None:
         """Nobody wants anything of this attempt."""
         with self._lock:
+            if to not in self._count:
+                return
             self._drop([parcel for parcel in self._read("ORDER BY number") if parcel.to == to])
 
     def is_last(self, parcel: Parcel) -> bool:
@@ -125,7 +127,7 @@ class Parcels:
     def count(self, to: ReportTo) -> int:
         """How many of this attempt are on their way."""
         with self._lock:
-            return self._count[to]
+            return self._count.get(to, 0)
 
     def apis(self) -> set[Api]:
         """Whom any are for."""

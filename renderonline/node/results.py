@@ -16,8 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from renderonline.engines.blender_reader import frame_of
-from renderonline.frames import FrameSet
+from renderonline.frames import FrameSet, frame_of
 from renderonline.node.refusal import Refusal
 
 Put = Callable[[Path, Path, int | None], None]
@@ -79,8 +78,6 @@ MOVES, PAUSE_S = 20, 0.05
 
 def into(output_dir: Path) -> Put:
     """Puts files into a folder. Creates it; raises Refusal when it is a link or cannot be used."""
-    if not output_dir.is_absolute():
-        raise Refusal(f"The output folder {output_dir} is not an absolute path.")
     _make(output_dir)
 
     def put(file: Path, name: Path, _frame: int | None) -> None:
@@ -148,17 +145,7 @@ class DeskResults:
         return sorted({*self._delivered, *self._left()})
 
     def fault(self) -> str | None:
-        """A renderer runs what is in the scene, which may put a link in the folder's place."""
-        try:
-            is_replaced = self._desk.resolve() != self._real_desk
-        except (OSError, RuntimeError):  # a link that cannot be followed, a loop of links
-            is_replaced = True
-        if not is_replaced:
-            return None
-        return (
-            f"The render replaced its output folder {self._desk} by a link, so nothing in it was "
-            "taken for a result. Look at the scripts in the scene."
-        )
+        return _replaced(self._desk, self._real_desk)
 
     def close(self) -> None:
         if self.fault() is None:
@@ -177,7 +164,61 @@ class DeskResults:
         return is_file and file.parent.resolve().is_relative_to(self._real_desk)
 
 
+class FolderResults:
+    """An output folder on a shared disk that a renderer writes into by itself, because its command
+    line does not name it: what lay there before is not a result."""
+
+    def __init__(self, output_dir: Path) -> None:
+        """Creates `output_dir`. Raises Refusal when it is a link, or cannot be created or read."""
+        _make(output_dir)
+        self._output_dir = output_dir
+        self._real_dir = output_dir.resolve()
+        self._before = _stamps(output_dir)
+
+    def deliver(self, file: Path, frame: int | None) -> str | None:
+        return None
+
+    def deliver_rest(self) -> str | None:
+        return None
+
+    def changed(self) -> list[Path]:
+        if self.fault() is not None:
+            return []
+        after = _stamps(self._output_dir)
+        return sorted(name for name, stamp in after.items() if self._before.get(name) != stamp)
+
+    def fault(self) -> str | None:
+        return _replaced(self._output_dir, self._real_dir)
+
+    def close(self) -> None: ...
+
+
+def _replaced(folder: Path, real: Path) -> str | None:
+    """A renderer runs what is in the scene, which may put a link in the folder's place."""
+    try:
+        is_replaced = folder.resolve() != real
+    except (OSError, RuntimeError):  # a link that cannot be followed, a loop of links
+        is_replaced = True
+    if not is_replaced:
+        return None
+    return (
+        f"The render replaced its output folder {folder} by a link, so nothing in it was taken for "
+        "a result. Look at the scripts in the scene."
+    )
+
+
+def _stamps(folder: Path) -> dict[Path, tuple[int, int, int]]:
+    """What differs after a file was written again: its size, its time and its number."""
+    found = {}
+    for name in _files(folder) if folder.is_dir() else ():
+        status = (folder / name).lstat()
+        found[name] = (status.st_size, status.st_mtime_ns, status.st_ino)
+    return found
+
+
 def _make(folder: Path) -> None:
+    if not folder.is_absolute():
+        raise Refusal(f"The output folder {folder} is not an absolute path.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         is_link = _is_link(folder)

@@ -31,7 +31,7 @@ from renderonline.node.orders import Order
 from renderonline.node.process import Rendering, RenderProcess, Spawner
 from renderonline.node.record import Outcome, Record
 from renderonline.node.refusal import Refusal
-from renderonline.node.results import DeskResults, NoResults, Results, into
+from renderonline.node.results import DeskResults, FolderResults, NoResults, Results, into
 from renderonline.node.returns import Returns
 from renderonline.node.trees import Trees
 from renderonline.node.warm import WarmRenderers
@@ -309,6 +309,8 @@ def _results(order: Order, returns: Returns) -> Results:
     place, to = order.place, order.report_to
     if place.desk is None:
         return NoResults()
+    if place.output_dir is not None and place.is_open:
+        return FolderResults(place.output_dir)
     if place.output_dir is not None:
         return DeskResults(place.desk, into(place.output_dir))
     assert to is not None

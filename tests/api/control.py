@@ -68,7 +68,7 @@ class Control:
         self.clock = beside.clock if beside else HandClock()
         # the tables are bound to one open database in a process
         self.database = beside.database if beside else open_database(settings)
-        fleet, hpc, pool = Fleet(POLL_S, True, self.clock), HpcClient(), AtOnce()
+        fleet, hpc, pool = Fleet(POLL_S, self.clock), HpcClient(), AtOnce()
         board = Board(self.database, fleet, self.clock)
         stores = open_stores(settings, self.database, self.clock)
         self.ctx = Context(

@@ -12,7 +12,7 @@ from .control import HandClock
 
 
 def fleet_of(count: int, clock: HandClock) -> Fleet:
-    fleet = Fleet(15.0, True, clock)
+    fleet = Fleet(15.0, clock)
     fleet.refresh([Machine(n, "127.0.0.1", 6000 + n) for n in range(1, count + 1)], [], {})
     return fleet
 

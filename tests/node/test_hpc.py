@@ -20,7 +20,7 @@ from renderonline.lifecycle import SystemClock
 from renderonline.node.app import NodeApp, build
 from renderonline.node.attempt_log import pasteable
 from renderonline.node.reporter import NoReporter
-from renderonline.node.results import DeskResults
+from renderonline.node.results import FolderResults
 
 from .conftest import PYTHON
 from .fake_api import ListeningApi
@@ -306,12 +306,12 @@ def test_the_time_stands_still_while_it_is_judged(
 ) -> None:
     judging, gate = threading.Event(), threading.Event()
 
-    def changed(_results: DeskResults) -> list[Path]:
+    def changed(_results: FolderResults) -> list[Path]:
         judging.set()
         gate.wait(120)
         return [Path("frame")]
 
-    monkeypatch.setattr(DeskResults, "changed", changed)
+    monkeypatch.setattr(FolderResults, "changed", changed)
     clock = HandClock()
     remote = Remote(start_node(clock=clock).url)
     remote.start(**ours(project, write_script(project, "pass")))

@@ -11,7 +11,7 @@ from support.waiting import wait_until
 from renderonline.lifecycle import SystemClock
 from renderonline.node import outbox as outbox_module
 from renderonline.node import reporter as reporter_module
-from renderonline.node.api_client import ApiClient
+from renderonline.node.api_client import Api, ApiClient
 from renderonline.node.orders import ReportTo
 from renderonline.node.reporter import HttpReporter
 from renderonline.wire import Cause, EventType, HpcStart, HpcTask, NodeEvent, Vitals
@@ -59,7 +59,7 @@ def start(heard: Heard, client: ApiClient) -> Iterator[Start]:
     made: list[HttpReporter] = []
 
     def begin(url: str) -> HttpReporter:
-        to = ReportTo(url, len(made) + 1, "key-1")
+        to = ReportTo(Api(url), len(made) + 1, "key-1")
         made.append(HttpReporter(to, client, SystemClock(), lambda: VITALS, heard))
         return made[-1]
 

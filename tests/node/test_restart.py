@@ -215,7 +215,7 @@ def test_without_an_api_it_greets_whom_the_journal_names(api: ListeningApi) -> N
     client = ApiClient()
     node = Node()
     hello = Hello(client, None, 5001, node)
-    hello.greet([api.url])
+    hello.greet([Api(api.url)])
     hello.start()
     wait_until(lambda: api.hellos, "it has said hello")
     hello.close()

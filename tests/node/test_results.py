@@ -9,7 +9,7 @@ import pytest
 
 from renderonline.node.inputs import NodeInputs, folder_of_first_file
 from renderonline.node.refusal import Refusal
-from renderonline.node.results import DeskResults, into
+from renderonline.node.results import DeskResults, FolderResults, into
 from renderonline.wire import HpcStart
 
 
@@ -160,6 +160,19 @@ def test_an_impossible_output_folder_is_refused(tmp_path: Path) -> None:
         DeskResults(tmp_path / "file" / "desk", into(tmp_path / "output"))
     with pytest.raises(Refusal, match="absolute"):
         into(Path("output"))
+
+
+def test_a_folder_that_a_renderer_finds_by_itself_is_compared(tmp_path: Path) -> None:
+    for name in ("old", "rewritten", "replaced"):
+        (tmp_path / name).write_text("before")
+    results = FolderResults(tmp_path)
+    (tmp_path / "rewritten").write_text("after!")  # as long as before
+    (tmp_path / "new").write_text("x")
+    (tmp_path / "replacement").write_text("before")
+    (tmp_path / "replacement").replace(tmp_path / "replaced")
+    assert results.changed() == [Path("new"), Path("replaced"), Path("rewritten")]
+    results.close()
+    assert (tmp_path / "old").exists()
 
 
 def test_the_project_folder_is_used_where_it_lies(tmp_path: Path) -> None:

@@ -27,9 +27,10 @@ from renderonline.api.domain.transitions import ChunkEvent
 from renderonline.api.hpc_client import HpcClient, NotDelivered, Unreachable
 from renderonline.api.services import states
 from renderonline.api.services.board import Board
-from renderonline.api.services.commands import adapter_of, chunk_command, seen_by
+from renderonline.api.services.commands import adapter_of, chunk_command
 from renderonline.api.services.context import Context
 from renderonline.api.services.options import merged_limits
+from renderonline.api.services.starts import Starts
 from renderonline.engines.commandline import join, split
 from renderonline.wire import Cause
 
@@ -44,16 +45,16 @@ request, short enough that a machine which falls idle meanwhile has little to en
 
 
 class Dispatcher:
-    """One per api process. `api_url` is where nodes report to; None: they are asked instead."""
+    """One per api process."""
 
     def __init__(
-        self, ctx: Context, board: Board, hpc: HpcClient, pool: Executor, api_url: str | None
+        self, ctx: Context, board: Board, hpc: HpcClient, pool: Executor, starts: Starts
     ) -> None:
         self._ctx = ctx
         self._board = board
         self._hpc = hpc
         self._pool = pool
-        self._api_url = api_url
+        self._starts = starts
         # (task, machine) → how often in a row it was refused
         self._refusals: dict[tuple[int, int], int] = {}
         self._turn = threading.Lock()  # one plan at a time
@@ -93,14 +94,17 @@ class Dispatcher:
             if was_left_out:
                 self._ctx.wake()
 
-    def next_for(self, machine_id: int) -> wire.HpcStart | None:
-        """What the machine should do next, claimed for it, if there is something. Any thread."""
+    def next_for(self, machine_id: int, has_rendered: bool = False) -> wire.HpcStart | None:
+        """What the machine should do next, claimed for it, if there is something. Any thread.
+
+        `has_rendered`: its renderer is free, though not all of its chunk's results are here.
+        """
         with self._turn:
             seat = self._ctx.fleet.seat(machine_id)
             if seat is None:
                 return None
             self._board.sync()
-            soon = self._soon_free(seat)
+            soon = replace(seat, free_in_s=0.001) if has_rendered else self._soon_free(seat)
             decisions = self._decide([soon]) if soon is not None else []
         for item in decisions:
             claim = self._claim(item)
@@ -254,10 +258,9 @@ class Dispatcher:
             task_dir=str(render.task_dir),
             output_dir=str(job.output_dir),
             owes=owes,
-            api_url=self._api_url,
             report_key=claim.report_key,
             limits=self._limits(job),
             after=chunk.after,
         )
         machine = self._ctx.fleet.machine(chunk.machine_id)
-        return start if machine is None else seen_by(start, machine.path_map)
+        return start if machine is None else self._starts.complete(start, job, machine)

@@ -86,10 +86,8 @@ class View:
 class Fleet:
     """All machines of the farm."""
 
-    def __init__(self, poll_s: float, takes_reports: bool, clock: Clock) -> None:
-        """`takes_reports`: machines of ours are told where to send them."""
+    def __init__(self, poll_s: float, clock: Clock) -> None:
         self._poll_s = poll_s
-        self._takes_reports = takes_reports
         self._clock = clock
         self._views: dict[int, View] = {}
         self._roster: Roster | None = None  # None: to be made anew
@@ -149,7 +147,7 @@ class Fleet:
                 view.next_visit = now
                 return False
             view.is_taken = bool(status.task and status.task.is_running) and not view.held
-            view.reports = self._takes_reports and status.protocol is not None
+            view.reports = status.protocol is not None
             view.next_visit = now + self._pause_s(view)
             return True
 

@@ -9,11 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from renderonline import manifests
-from renderonline.api.db import contents
+from renderonline.api.db import contents, tasks
 from renderonline.api.domain.model import OUTPUT_FOLDER, Render
 from renderonline.api.services.context import Context, Refused
 from renderonline.api.storage import durable
 from renderonline.api.storage.links import Linker
+from renderonline.api.storage.plain_file import PlainFile
+from renderonline.api.storage.trees import Entry
 from renderonline.manifests import BadManifest
 from renderonline.wire import Manifest, ManifestFile, ProjectRef
 
@@ -156,6 +158,20 @@ def is_part(ctx: Context, manifest_sha256: str, sha256: str) -> bool:
     """Whether a content is the manifest or of its project."""
     with ctx.database.reading():
         return contents.is_part(manifest_sha256, sha256)
+
+
+def content_for(ctx: Context, task_id: int, sha256: str) -> PlainFile | None:
+    """A file of a task's project (its manifest is one), as bytes; None if it has no such file."""
+    with ctx.database.reading():
+        job = tasks.job(task_id)
+        manifest = None if job is None else job.render.manifest
+        is_its_own = manifest is not None and contents.is_part(manifest, sha256)
+    path = ctx.contents.path(sha256) if is_its_own else None
+    if path is None:
+        return None
+    status = path.stat()
+    entry = Entry(path.parent, sha256, path, status.st_size, status.st_mtime_ns)
+    return PlainFile(entry, etag=sha256)
 
 
 def _adopted(ctx: Context, render: Render) -> ProjectRef | None:

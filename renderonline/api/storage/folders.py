@@ -7,6 +7,7 @@ only if a row of `renders` points into it; what is on its way between the two is
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import logging
@@ -128,6 +129,30 @@ class TaskFolders:
                 file.rename(away / file.name)
             except FileNotFoundError:
                 continue
+
+    def put(self, file: Path, target: Path) -> None:
+        """Move a file that is on the disk to `target`, whole, also onto another disk. Raises OSError."""
+        try:
+            file.replace(target)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+        else:
+            return
+        unfinished = target.parent / f"{paths.UNFINISHED}api"
+        unfinished.mkdir(exist_ok=True)
+        copy = unfinished / secrets.token_hex(8)
+        try:
+            with file.open("rb") as reader, copy.open("xb") as writer:
+                shutil.copyfileobj(reader, writer, 1 << 20)
+                writer.flush()
+                os.fsync(writer.fileno())
+            copy.replace(target)
+        finally:
+            copy.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # others use it, too
+                unfinished.rmdir()
+        file.unlink()
 
     def repair(self, is_wanted: Callable[[Path], bool]) -> None:
         """At start: finish what a crash left. `is_wanted` says if a row points into a folder."""

@@ -12,10 +12,11 @@ from renderonline.api.storage.trees import Entry
 class PlainFile:
     """A file as it was when it was looked at; see `http.ranges.Content`."""
 
-    def __init__(self, entry: Entry) -> None:
+    def __init__(self, entry: Entry, etag: str | None = None) -> None:
+        """`etag`: what names these very bytes, where it is known."""
         self.entry = entry
         self.size_bytes = entry.size_bytes
-        self.etag = f"{entry.size_bytes:x}-{entry.mtime_ns:x}"
+        self.etag = etag or f"{entry.size_bytes:x}-{entry.mtime_ns:x}"
 
     def pieces(self, start: int, stop: int) -> Iterator[bytes]:
         """Opens the file at once. Raises Changed, also in the midst of it."""
