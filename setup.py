@@ -21,6 +21,7 @@ CORE = [
     "peewee>=4.5,<5",
     "pymysql>=1.1,<2",
     "requests>=2.32,<3",
+    "urllib3>=2.2,<3",
     "platformdirs>=4.2,<5",
     "msgspec>=0.20,<1",
     "multipart>=1.2,<3",

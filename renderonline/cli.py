@@ -125,6 +125,9 @@ def _add_submit(commands: Any) -> None:
     submit.add_argument(
         "--download", type=Path, metavar="DIR", help="wait, then put the results into this folder"
     )
+    submit.add_argument(
+        "--sync", type=Path, metavar="DIR", help="wait, and put each result there as it appears"
+    )
 
 
 def _add_project(submit: Parser) -> None:
@@ -163,6 +166,21 @@ def _add_task_commands(commands: Any) -> None:
         "target", type=Path, metavar="DIR", help="a folder, or FILE.zip for the whole as an archive"
     )
     download.add_argument("--whole", action="store_true", help="the project too, not only results")
+    download.add_argument("--frames", metavar="FRAMES", help="only these, as 1-9,20")
+    download.add_argument(
+        "--zip", action="store_true", help="as an archive, TASK's name in DIR or FILE.zip"
+    )
+
+    sync = _command(
+        commands,
+        "sync",
+        "sync:run",
+        "Fetch what a task renders, file by file as it appears, until the task is over.",
+        *shared,
+    )
+    sync.add_argument("task", type=task_options.task_id, metavar="TASK")
+    sync.add_argument("folder", type=Path, metavar="DIR")
+    sync.add_argument("--once", action="store_true", help="fetch what there is, and end")
 
     delete = _command(
         commands, "delete", "tasks:delete", "Delete a task, its project and its results.", *shared

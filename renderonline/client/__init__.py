@@ -16,6 +16,7 @@ from renderonline.client.errors import (
     Unusable,
 )
 from renderonline.client.farm import Client
+from renderonline.client.mirror import Mirror
 from renderonline.client.sending import SendProgress
 from renderonline.client.submission import Submission, Wishes, choose_engine, prepare
 from renderonline.client.transport import server_address
@@ -27,6 +28,7 @@ __all__ = [
     "Bundle",
     "Client",
     "ClientError",
+    "Mirror",
     "Missing",
     "NotAllowed",
     "NotFound",

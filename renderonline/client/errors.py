@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class ClientError(Exception):
     """What was asked did not happen. The text says what went wrong, `hint` what to do now.
@@ -47,3 +49,11 @@ class Refused(ClientError):
     """The farm understood, and said no. The text is its own."""
 
     code = "refused"
+
+
+def not_written(target: Path, error: OSError) -> ClientError:
+    """What to say of a file that could not be written on this machine."""
+    return ClientError(
+        f"{error.filename or target} cannot be written: {error.strerror or error}.",
+        "Make room there, or choose another folder.",
+    )

@@ -13,7 +13,9 @@ from renderonline import wire
 from renderonline.client import archive
 from renderonline.client import bundle as bundles
 from renderonline.client.bundle import Bundle, complete
-from renderonline.client.errors import ClientError, Refused, Unusable
+from renderonline.client.errors import ClientError, Refused, Unusable, not_written
+from renderonline.client.fetch import Patience, Wanted, fetch
+from renderonline.client.mirror import Mirror, Notice
 from renderonline.client.sending import Sending, SendProgress
 from renderonline.client.sources import DiskFile
 from renderonline.client.submission import Submission, Wishes, choose_engine, prepare
@@ -36,13 +38,20 @@ class Client:
     """
 
     def __init__(
-        self, server: str, email: str, token: str, certificate: Path | None = None
+        self,
+        server: str,
+        email: str,
+        token: str,
+        certificate: Path | None = None,
+        notice: Notice | None = None,
     ) -> None:
         """Sends nothing. `server` is an address such as `https://farm.example:5000`.
 
         `certificate` is a PEM file: that certificate, or what it has signed, is trusted and nothing
-        else. None: what this machine trusts. Raises Unusable where one of these cannot be meant.
+        else. None: what this machine trusts. `notice` is told, in a sentence, of a connection that
+        broke and is made again. Raises Unusable where one of these cannot be meant.
         """
+        self._notice = notice
         self._transport = Transport(server, email, token, certificate)
 
     @property
@@ -235,44 +244,69 @@ class Client:
         """Delete a task, its project and its results. If it is being rendered, that is stopped."""
         self._change("delete", task_id, wire.DeleteResponse)
 
-    def download(self, task_id: int, file: Path, progress: Progress | None = None) -> None:
+    # ------------------------------------------------------------------ what has been rendered
+
+    def download(
+        self,
+        task_id: int,
+        file: Path,
+        progress: Progress | None = None,
+        only: str = "all",
+        frames: str | None = None,
+    ) -> None:
         """Save a task's whole folder, as far as it is there, as the ZIP archive `file`.
 
-        `file` appears when it is complete, and replaces one that was there. Raises ClientError if
-        it cannot be written.
+        `only="results"`: without the project; `frames`: the results of these. `file` appears when it
+        is complete, and replaces one that was there. Of a task that is over, a download that broke
+        off goes on where it did, also one of an earlier call. Raises ClientError if it cannot be
+        written.
         """
-        with self._post("download", task_id, stream=True) as response:
-            if "json" in response.headers.get("Content-Type", ""):
-                raise self._transport.another_kind(response)
-            partial = file.with_name(f".{file.name}.part")
-            try:
-                self._save(response, partial, progress)
-                partial.replace(file)
-            except OSError as error:
-                raise _not_written(file, error) from None
-            finally:
-                partial.unlink(missing_ok=True)
+        query = {"only": only, **({"frames": frames} if frames else {})}
+        wanted = Wanted(f"{ROOT}/tasks/{task_id}/results.zip", query)
+        try:
+            fetch(self._transport, wanted, file, progress, Patience(self._notice))
+        except OSError as error:
+            raise not_written(file, error) from None
 
     def results(
-        self, task_id: int, folder: Path, progress: Progress | None = None, whole: bool = False
+        self,
+        task_id: int,
+        folder: Path,
+        progress: Progress | None = None,
+        whole: bool = False,
+        frames: str | None = None,
     ) -> list[Path]:
         """Put what a task has rendered so far into `folder`; the paths of the files.
 
-        `whole`: its project too, and the folders as the farm has them. A file of the same name is
-        replaced. Raises ClientError if one cannot be written.
+        `whole`: its project too, and the folders as the farm has them. `frames`: only files of
+        these. A file of the same name is replaced, unless it is the same one already. Raises
+        ClientError if one cannot be written.
         """
-        project = self.task(task_id).render.file_name
+        if whole:
+            return self._whole(task_id, folder, progress)
+        mirror = self.mirror(task_id, folder, frames)
+        mirror.step(progress)
+        return mirror.files
+
+    def mirror(self, task_id: int, folder: Path, frames: str | None = None) -> Mirror:
+        """Keeps `folder` as the task's results are; nothing happens before its first `step`."""
+        root = f"{ROOT}/tasks/{task_id}"
+        return Mirror(self._transport, root, task_id, folder, frames, self._notice)
+
+    def _whole(self, task_id: int, folder: Path, progress: Progress | None) -> list[Path]:
+        packed = folder / f".renderonline-{task_id}.zip"
         try:
             folder.mkdir(parents=True, exist_ok=True)
+            self.download(task_id, packed, progress)
             # Inside the folder, so that renaming out of it stays on one disk.
             with tempfile.TemporaryDirectory(prefix=".renderonline-", dir=folder) as scratch:
-                packed = Path(scratch, "results.zip")
-                self.download(task_id, packed, progress)
-                return archive.extract(packed, folder, Path(scratch), project=project, whole=whole)
+                return archive.extract(packed, folder, Path(scratch))
         except archive.ArchiveError as error:
-            raise Refused(f"The results of task {task_id} were not taken. {error}") from None
+            raise Refused(f"The files of task {task_id} were not taken. {error}") from None
         except OSError as error:
-            raise _not_written(folder, error) from None
+            raise not_written(folder, error) from None
+        finally:
+            packed.unlink(missing_ok=True)
 
     def _act(self, task_id: int, verb: str, message: wire.Message | None = None) -> wire.TaskDetail:
         return self._send("POST", f"tasks/{task_id}/{verb}", wire.TaskDetail, message)
@@ -292,14 +326,13 @@ class Client:
     def _change(self, verb: str, task_id: int, shape: type[M]) -> None:
         self._transport.read(self._post(verb, task_id), shape)
 
-    def _post(self, verb: str, task_id: int, stream: bool = False) -> requests.Response:
+    def _post(self, verb: str, task_id: int) -> requests.Response:
         """Send one of the original's requests about a task; an answer that is a success."""
         response = self._transport.send(
             "POST",
             f"{ROOT}/{verb}",
             data=wire.encode(wire.TaskRequest(task_id=task_id)),
             headers={"Content-Type": "application/json"},
-            stream=stream,
         )
         if response.status_code == 400:
             # The original's endpoints say 400 also where there is no such task: this says NotFound.
@@ -307,24 +340,6 @@ class Client:
         self._transport.check(response)
         return response
 
-    def _save(self, response: requests.Response, partial: Path, progress: Progress | None) -> None:
-        length = response.headers.get("Content-Length", "")
-        total_bytes = int(length) if length.isdigit() else None
-        done_bytes = 0
-        with partial.open("wb") as file:
-            for piece in self._transport.pieces(response):
-                file.write(piece)
-                done_bytes += len(piece)
-                if progress is not None:
-                    progress(done_bytes, total_bytes)
-
 
 def _told(progress: SendProgress, name: str, done_bytes: int, total_bytes: int | None) -> None:
     progress("uploading", done_bytes, total_bytes or 0, name)
-
-
-def _not_written(target: Path, error: OSError) -> ClientError:
-    return ClientError(
-        f"{error.filename or target} cannot be written: {error.strerror or error}.",
-        "Make room there, or choose another folder.",
-    )

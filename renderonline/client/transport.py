@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from renderonline import __version__, wire
@@ -22,6 +23,7 @@ READ_TIMEOUT_S = 60
 """The longest silence of the server inside an answer."""
 
 PIECE_BYTES = 1 << 20
+"""At most so much of an answer is taken at once."""
 
 M = TypeVar("M", bound=wire.Message)
 E = TypeVar("E", bound=BaseException)
@@ -129,10 +131,16 @@ class Transport:
         )
 
     def pieces(self, response: requests.Response) -> Iterator[bytes]:
-        """The body of a streamed answer, piece by piece. Raises Unreachable if it breaks off."""
+        """The body of a streamed answer as it arrives. Raises Unreachable if it breaks off.
+
+        What has arrived by then was given: `iter_content` would wait for whole pieces, and lose one.
+        """
         try:
-            yield from response.iter_content(PIECE_BYTES)
-        except requests.exceptions.RequestException as error:
+            while piece := response.raw.read1(PIECE_BYTES, decode_content=True):
+                yield piece
+        except urllib3.exceptions.ReadTimeoutError as error:
+            raise _unreachable(self.server, requests.exceptions.ReadTimeout(error)) from None
+        except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _unreachable(self.server, error) from None
 
 

@@ -1,4 +1,4 @@
-"""`renderonline download`: a task's results into a folder, or its whole folder as a ZIP."""
+"""`renderonline download`: a task's results into a folder, or as a ZIP."""
 
 from __future__ import annotations
 
@@ -7,13 +7,19 @@ from pathlib import Path
 
 from renderonline.client import Client
 from renderonline.commands import output, signin
+from renderonline.commands.edge import UsageError
 from renderonline.commands.progress import transfer
+from renderonline.frames import FrameSet
 
 
 def run(args: argparse.Namespace) -> int:
     target: Path = args.target.absolute()
+    if args.frames is not None:
+        FrameSet.parse(args.frames)
+        if args.whole:
+            raise UsageError("`--whole` is everything; it cannot be of some frames.")
     with signin.connect(args) as client:
-        files = _fetch(client, args.task, target, args.whole)
+        files = _fetch(client, args, target)
     if args.json:
         output.emit({"TaskId": args.task, "Files": [str(file) for file in files]})
         return 0
@@ -24,9 +30,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fetch(client: Client, task_id: int, target: Path, whole: bool) -> list[Path]:
-    with transfer(f"downloading task {task_id}") as progress:
-        if target.suffix.lower() == ".zip" and not target.is_dir():
-            client.download(task_id, target, progress)
-            return [target]
-        return client.results(task_id, target, progress, whole)
+def _fetch(client: Client, args: argparse.Namespace, target: Path) -> list[Path]:
+    is_named_zip = target.suffix.lower() == ".zip" and not target.is_dir()
+    with transfer(f"downloading task {args.task}") as progress:
+        if not args.zip and not is_named_zip:
+            return client.results(args.task, target, progress, args.whole, args.frames)
+        if not is_named_zip:
+            target.mkdir(parents=True, exist_ok=True)
+            target = target / f"task-{args.task}.zip"
+        # A plain FILE.zip has always been the whole folder.
+        is_whole = args.whole or not (args.zip or args.frames)
+        only = "all" if is_whole else "results"
+        client.download(args.task, target, progress, only, args.frames)
+        return [target]

@@ -55,7 +55,7 @@ def open_client(signin: SignIn) -> Client:
             f"Warning: {signin.server} is not HTTPS; whoever is on the way can read your token."
         )
     certificate = Path(signin.certificate) if signin.certificate else None
-    return Client(signin.server, signin.email, signin.token, certificate)
+    return Client(signin.server, signin.email, signin.token, certificate, notice=output.say)
 
 
 def _is_this_machine(host: str) -> bool:

@@ -13,6 +13,7 @@ from renderonline import wire
 from renderonline.commands import dry_run, output, signin, task_options, waiting
 from renderonline.commands.edge import Exit, Failure, UsageError, explain, tell
 from renderonline.commands.progress import sending, transfer
+from renderonline.commands.sync import Follower
 from renderonline.frames import FrameSet
 
 
@@ -45,6 +46,8 @@ def run(args: argparse.Namespace) -> int:
     frames = None if args.frames is None else FrameSet.parse(args.frames)
     arguments = parse_arguments(args.arg)
     variants = [parse_variant(text) for text in args.variant]
+    if args.sync and args.download:
+        raise UsageError("`--sync` and `--download` are two ways to the results. Choose one.")
     bundles = _bundles(args)
     if args.dry_run:
         return dry_run.show(bundles, args.allow_missing, args.json)
@@ -56,12 +59,13 @@ def run(args: argparse.Namespace) -> int:
         for submission in submissions:
             _announce(submission, args.frames is not None)
         outcomes = [_send(client, submission) for submission in submissions]
-        if args.wait or args.download:
-            _wait(client, outcomes)
+        waited = bool(args.wait or args.download or args.sync)
+        if waited:
+            _wait(client, outcomes, args.sync and args.sync.absolute())
         if args.download:
             _fetch(client, outcomes, args.download.absolute())
     _report(outcomes, args.json)
-    return exit_code(outcomes, waited=bool(args.wait or args.download))
+    return exit_code(outcomes, waited)
 
 
 def parse_arguments(texts: Sequence[str], option: str = "--arg") -> dict[str, str]:
@@ -163,11 +167,24 @@ def _send(client: farm.Client, submission: farm.Submission) -> Outcome:
     return outcome
 
 
-def _wait(client: farm.Client, outcomes: Sequence[Outcome]) -> None:
+def _wait(client: farm.Client, outcomes: Sequence[Outcome], mirrored: Path | None) -> None:
+    """`mirrored`: the folder that gets what is rendered as it appears."""
     sent = {outcome.task_id: outcome for outcome in outcomes if outcome.task_id is not None}
     unseen = dict(sent)
+    followers: dict[int, Follower] = {}
+    if mirrored is not None:
+        followers = {
+            task_id: Follower(client.mirror(task_id, _own_folder(mirrored, outcomes, outcome)))
+            for task_id, outcome in sent.items()
+        }
+
+    def meanwhile(task_id: int, seen: wire.TaskDetail) -> None:
+        if (follower := followers.get(task_id)) is not None:
+            _mirror(follower, sent[task_id], seen)
+
     try:
-        for task_id, end in waiting.ends(client, {i: o.file.name for i, o in sent.items()}):
+        names = {task_id: outcome.file.name for task_id, outcome in sent.items()}
+        for task_id, end in waiting.ends(client, names, meanwhile):
             _note_end(unseen.pop(task_id), end)
     except farm.ClientError as error:
         for outcome in unseen.values():
@@ -191,12 +208,30 @@ def _note_failure(outcome: Outcome, error: farm.ClientError) -> None:
     tell(outcome.failure)
 
 
+def _mirror(follower: Follower, outcome: Outcome, seen: wire.TaskDetail) -> None:
+    """Put what is new into the task's folder. A disk that is full is told once, and the task goes on."""
+    if outcome.failure is not None:
+        return
+    try:
+        follower.look(seen)
+        outcome.files = follower.mirror.files
+    except farm.Unreachable:
+        raise
+    except farm.ClientError as error:
+        _note_failure(outcome, error)
+
+
+def _own_folder(folder: Path, outcomes: Sequence[Outcome], outcome: Outcome) -> Path:
+    """Of several tasks each gets a folder of its own."""
+    return folder if len(outcomes) == 1 else folder / f"{outcome.file.stem}-{outcome.task_id}"
+
+
 def _fetch(client: farm.Client, outcomes: Sequence[Outcome], folder: Path) -> None:
-    """Download what has been rendered; of several tasks each into a folder of its own."""
+    """Download what has been rendered."""
     for outcome in outcomes:
         if outcome.task_id is None or outcome.failure is not None:
             continue
-        own = folder if len(outcomes) == 1 else folder / f"{outcome.file.stem}-{outcome.task_id}"
+        own = _own_folder(folder, outcomes, outcome)
         try:
             with transfer(f"downloading the results of {outcome.file.name}") as progress:
                 outcome.files = client.results(outcome.task_id, own, progress)

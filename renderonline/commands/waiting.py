@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -31,11 +31,14 @@ class Board(Protocol):
 
 
 def ends(
-    client: Client, names: Mapping[int, str]
+    client: Client,
+    names: Mapping[int, str],
+    meanwhile: Callable[[int, wire.TaskDetail], None] = lambda _id, _seen: None,
 ) -> Iterator[tuple[int, wire.TaskDetail | NotFound]]:
     """Follow tasks (id → what to call it): each as it comes to its end, or that it was deleted.
 
-    Says their warnings too, such as why a task gets no machine: each once, when it is news.
+    Says their warnings too, such as why a task gets no machine: each once, when it is news. Calls
+    `meanwhile` with each look at a task, also the last one, and before its end is told.
     A farm that goes away is waited for; raises Unreachable when PATIENCE_S is over.
     """
     waiting_for = dict(names)
@@ -50,6 +53,7 @@ def ends(
                     if isinstance(seen, wire.TaskDetail):
                         shown.show(seen)
                         _warn(names[task_id], seen.warnings, said)
+                        meanwhile(task_id, seen)
                     if isinstance(seen, NotFound) or seen.task.state in FINAL:
                         del waiting_for[task_id]
                         yield task_id, seen

@@ -1,4 +1,4 @@
-"""Taking a ZIP apart: what counts as a result, and that nothing leaves the folder."""
+"""Taking a ZIP apart: that all of it arrives, and that nothing leaves the folder."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def scratch(tmp_path: Path) -> Path:
     return tmp_path / "scratch"
 
 
-def unpack(archive: Path, scratch: Path, whole: bool = False) -> dict[str, bytes]:
+def unpack(archive: Path, scratch: Path) -> dict[str, bytes]:
     folder = archive.parent / "results"
-    written = extract(archive, folder, scratch, project=PROJECT, whole=whole)
+    written = extract(archive, folder, scratch)
     found = {p.relative_to(folder).as_posix(): p.read_bytes() for p in written}
     assert set(found) == {
         p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()
@@ -39,31 +39,16 @@ def unpack(archive: Path, scratch: Path, whole: bool = False) -> dict[str, bytes
     return found
 
 
-def test_results_are_what_is_in_output_without_its_name(tmp_path: Path, scratch: Path) -> None:
-    archive = make_zip(
-        tmp_path / "a.zip",
-        {PROJECT: b"project", "output/": b"", "output/0001.png": b"1", "output/beauty/2.exr": b"2"},
-    )
-    assert unpack(archive, scratch) == {"0001.png": b"1", "beauty/2.exr": b"2"}
-
-
-def test_whole_keeps_the_project_and_the_folders(tmp_path: Path, scratch: Path) -> None:
-    archive = make_zip(tmp_path / "a.zip", {PROJECT: b"project", "output/0001.png": b"1"})
-    found = unpack(archive, scratch, whole=True)
-    assert found == {PROJECT: b"project", "output/0001.png": b"1"}
-
-
-def test_a_task_of_the_original_has_its_results_beside_the_project(
-    tmp_path: Path, scratch: Path
-) -> None:
-    archive = make_zip(tmp_path / "a.zip", {PROJECT: b"project", "0001.png": b"1"})
-    assert unpack(archive, scratch) == {"0001.png": b"1"}
+def test_all_of_it_in_its_folders(tmp_path: Path, scratch: Path) -> None:
+    files = {PROJECT: b"project", "output/0001.png": b"1", "output/beauty/2.exr": b"2"}
+    archive = make_zip(tmp_path / "a.zip", {"output/": b"", **files})
+    assert unpack(archive, scratch) == files
 
 
 def test_a_file_of_the_same_name_is_replaced(tmp_path: Path, scratch: Path) -> None:
     (tmp_path / "results").mkdir()
     (tmp_path / "results" / "0001.png").write_bytes(b"of an earlier render")
-    archive = make_zip(tmp_path / "a.zip", {"output/0001.png": b"new"})
+    archive = make_zip(tmp_path / "a.zip", {"0001.png": b"new"})
     assert unpack(archive, scratch) == {"0001.png": b"new"}
 
 
@@ -86,7 +71,7 @@ def test_a_name_that_leads_out_stops_all(name: str, tmp_path: Path, scratch: Pat
     archive = make_zip(tmp_path / "a.zip", {"output/0001.png": b"1", name: b"evil"})
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(ArchiveError, match="evil"):
-        extract(archive, tmp_path / "results", scratch, project=PROJECT)
+        extract(archive, tmp_path / "results", scratch)
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -96,7 +81,7 @@ def test_a_link_stops_all(tmp_path: Path, scratch: Path) -> None:
     with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
         archive.writestr(info, "/etc/passwd")
     with pytest.raises(ArchiveError, match="link"):
-        extract(tmp_path / "a.zip", tmp_path / "results", scratch, project=PROJECT)
+        extract(tmp_path / "a.zip", tmp_path / "results", scratch)
     assert not (tmp_path / "results").exists()
 
 
@@ -119,24 +104,24 @@ def test_a_link_stops_all(tmp_path: Path, scratch: Path) -> None:
 def test_names_that_windows_cannot_have(name: str, is_fit: bool) -> None:
     info = zipfile.ZipInfo()
     info.filename = name
-    assert len(plan([info], PROJECT, whole=False, windows=False)) == 1
+    assert len(plan([info], windows=False)) == 1
     if is_fit:
-        assert len(plan([info], PROJECT, whole=False, windows=True)) == 1
+        assert len(plan([info], windows=True)) == 1
     else:
         with pytest.raises(ArchiveError, match="Windows"):
-            plan([info], PROJECT, whole=False, windows=True)
+            plan([info], windows=True)
 
 
 def test_a_damaged_archive_is_named_as_such(tmp_path: Path, scratch: Path) -> None:
     whole = make_zip(tmp_path / "a.zip", {"output/0001.png": b"1" * 1000}).read_bytes()
     (tmp_path / "a.zip").write_bytes(whole[:600])
     with pytest.raises(ArchiveError, match="damaged"):
-        extract(tmp_path / "a.zip", tmp_path / "results", scratch, project=PROJECT)
+        extract(tmp_path / "a.zip", tmp_path / "results", scratch)
 
 
 def test_a_changed_byte_is_noticed_and_leaves_no_such_frame(tmp_path: Path, scratch: Path) -> None:
     archive = make_zip(tmp_path / "a.zip", {"output/0001.png": b"1" * 1000})
     archive.write_bytes(archive.read_bytes().replace(b"1" * 1000, b"1" * 999 + b"2"))
     with pytest.raises(ArchiveError, match="damaged"):
-        extract(archive, tmp_path / "results", scratch, project=PROJECT)
+        extract(archive, tmp_path / "results", scratch)
     assert not (tmp_path / "results" / "0001.png").exists()

@@ -119,6 +119,17 @@ def test_several_files_get_a_folder_each(
         assert len(item["Files"]) == 2
 
 
+def test_several_files_are_mirrored_into_a_folder_each(
+    ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    files = [write(tmp_path / f"shot{n}.py", SKETCH) for n in (1, 2)]
+    told = ask("submit", *files, "--frames", "1-2", "--sync", tmp_path / "results")
+    for item, file in zip(told, files, strict=True):
+        folder = tmp_path / "results" / f"{file.stem}-{item['TaskId']}"
+        assert sorted(map(Path, item["Files"])) == sorted(folder.iterdir())
+        assert len(item["Files"]) == 2
+
+
 def test_a_task_that_fails_is_1_with_its_cause(environment: dict[str, str], tmp_path: Path) -> None:
     done = run_cli(
         *("submit", write(tmp_path / "bad.py", FAILS), "--frames", "1", "--wait", "--json"),

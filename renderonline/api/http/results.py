@@ -58,7 +58,8 @@ def routes(app: serving.JsonApp, ctx: Context) -> None:
     def files(user: User, task_id: str) -> wire.Message:
         query = bottle.request.query
         limit = number(query.limit) if query.limit else 1000
-        return results.files(ctx, user, number(task_id), query.after or "", limit)
+        frames, after = query.frames or None, query.after or ""
+        return results.files(ctx, user, number(task_id), frames, after, limit)
 
     def file(user: User, task_id: str, path: str) -> bottle.HTTPResponse:
         return _bytes_of(results.file(ctx, user, number(task_id), path))

@@ -50,6 +50,10 @@ class Place:
         project = self.job.render.file_name
         return found if self.inside else [entry for entry in found if entry.name != project]
 
+    def of_frames(self, frames: FrameSet) -> list[Entry]:
+        """The results of these frames."""
+        return [entry for entry in self.entries() if self.frame(entry) in frames]
+
     def frame(self, entry: Entry) -> int | None:
         """The frame that a result is of, or one of: by its name."""
         variant = entry.name.partition("/")[0]
@@ -58,10 +62,11 @@ class Place:
 
 
 def files(
-    ctx: Context, user: model.User, task_id: int, after: str, limit: int
+    ctx: Context, user: model.User, task_id: int, frames: str | None, after: str, limit: int
 ) -> wire.FilesResponse:
     """A page of what has been rendered, by path, from behind the path `after` on. Raises Refused."""
-    entries = _place(ctx, user, task_id).entries()
+    place = _place(ctx, user, task_id)
+    entries = place.entries() if frames is None else place.of_frames(_frames(frames))
     first = bisect_right(entries, after, key=lambda entry: entry.name) if after else 0
     shown = entries[first : first + max(1, min(limit, MAX_PAGE))]
     is_more = first + len(shown) < len(entries)
@@ -122,11 +127,7 @@ def packed(
     # A renderer may have put a link in the folder's place, to have others' files handed out.
     if place.root.is_symlink() or not place.root.is_dir():
         raise Refused(missing, "no_files", f"The files of task {task_id} are not there any more.")
-    if frames is None:
-        entries = place.entries(only)
-    else:
-        wanted = _frames(frames)
-        entries = [entry for entry in place.entries() if place.frame(entry) in wanted]
+    entries = place.entries(only) if frames is None else place.of_frames(_frames(frames))
     if not place.is_final:
         return archive.live(entries)
     return Archive(entries, ctx.folders.checksums.book(place.root))
