@@ -63,11 +63,15 @@ class Transport:
     def send(self, method: str, path: str, **options: Any) -> requests.Response:
         """One exchange. `options` as requests has them. Raises Unreachable."""
         options.setdefault("timeout", (CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
+        # A redirect is not followed: it could take the token anywhere.
+        options["allow_redirects"] = False
         try:
-            # A redirect is not followed: it could take the token anywhere.
-            return self._session.request(
-                method, self.server + path, allow_redirects=False, **options
-            )
+            try:
+                return self._session.request(method, self.server + path, **options)
+            except requests.exceptions.ConnectionError as error:
+                if method != "GET" or not _was_hung_up(error):
+                    raise
+                return self._session.request(method, self.server + path, **options)
         except requests.exceptions.SSLError as error:
             raise _insecure(self.server, error) from None
         except requests.exceptions.RequestException as error:
@@ -249,6 +253,12 @@ def _unreachable(server: str, error: Exception) -> Unreachable:
     if reason := _cause_of(error, OSError):
         return Unreachable(f"{server} cannot be reached: {reason.strerror or reason}.", running)
     return _broken(server)
+
+
+def _was_hung_up(error: Exception) -> bool:
+    """Whether the server ended the connection: perhaps a kept one, just as it was used again."""
+    cause = _cause_of(error, ConnectionError)
+    return cause is not None and not isinstance(cause, ConnectionRefusedError)
 
 
 def _cause_of(error: BaseException, kind: type[E]) -> E | None:

@@ -16,6 +16,10 @@ import pytest
 from cli.certificates import make_certificate
 from support.waiting import wait_until
 
+from renderonline.api.storage import trees
+from renderonline.api.storage.plain_file import PlainFile
+from renderonline.api.storage.trees import PIECE_BYTES, Changed
+
 from .house import House, running_house
 
 FRAMES = 6
@@ -223,6 +227,18 @@ def test_the_file_itself_may_change(served: House) -> None:
     file = served.task_dir(task_id) / "output" / "frame_0001.png"
     route = f"tasks/{task_id}/files/frame_0001.png"
     assert len(broken(served, route, 1000, lambda: os.truncate(file, 1000))) < 20_000_000
+
+
+def test_a_file_that_changes_before_its_last_bytes_are_sent_does_not_look_whole(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a.png").write_bytes(os.urandom(PIECE_BYTES))
+    entry = trees.find(tmp_path, "", "a.png")
+    assert entry is not None
+    reading = iter(PlainFile(entry).pieces(0, PIECE_BYTES))
+    (tmp_path / "a.png").write_bytes(b"other")
+    with pytest.raises(Changed):
+        next(reading)
 
 
 def test_nothing_stays_open(house: House) -> None:

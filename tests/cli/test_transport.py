@@ -305,6 +305,28 @@ DETAIL = (
 )
 
 
+def test_a_kept_connection_that_has_ended_meanwhile_is_made_again(client: Connect) -> None:
+    """As every server does that has waited long enough; it can be just when the next request comes."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def talk() -> None:
+            for is_kept in (True, False):
+                connection, _ = listener.accept()
+                with connection:
+                    connection.recv(10_000)
+                    body = b'{"Name": "RenderOnline", "Version": "1"}'
+                    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body)
+                    connection.sendall(head + body)
+                    if is_kept:
+                        connection.recv(10_000)  # the next request: too late
+
+        thread = threading.Thread(target=talk)
+        thread.start()
+        ours = client(f"http://127.0.0.1:{listener.getsockname()[1]}")
+        assert ours.health().name == ours.health().name == "RenderOnline"
+        thread.join()
+
+
 def test_a_download_that_breaks_off_leaves_nothing(client: Connect, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
 
