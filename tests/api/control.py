@@ -23,6 +23,7 @@ from renderonline.api.services.board import Board
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.starts import Addresses, Starts
 from renderonline.api.services.stop import Stopper
 from renderonline.api.services.storekeeping import Storekeeper
 from renderonline.api.services.stores import open_stores
@@ -91,7 +92,7 @@ class Control:
             background=lambda function, *args: function(*args),
         )
         self._watch = Watch(self.ctx, fleet, hpc, pool)
-        self._dispatcher = Dispatcher(self.ctx, board, hpc, pool, None)
+        self._dispatcher = Dispatcher(self.ctx, board, hpc, pool, Starts(self.ctx, Addresses(None)))
 
     def close(self) -> None:
         self.database.close()

@@ -31,15 +31,21 @@ MAX_KNOWN = 1000
 class Addresses:
     """Where nodes reach this api. Any thread."""
 
-    def __init__(self, own: str, public: str | None, certificate: CertificateFiles | None) -> None:
-        """`own`: where this machine reaches it; `public`: where all machines do, by the settings."""
+    def __init__(
+        self,
+        own: str | None,
+        public: str | None = None,
+        certificate: CertificateFiles | None = None,
+    ) -> None:
+        """`own`: where this machine reaches it; None: nobody does, machines are asked instead.
+        `public`: where all machines do, by the settings."""
         self._own = own
         self._public = public
         self.fingerprint = None if certificate is None else fingerprint(certificate)
 
-    def towards(self, machine: Machine, listen_host: str) -> str:
+    def towards(self, machine: Machine, listen_host: str) -> str | None:
         """The address that a machine can call: the one of ours from which it is reached."""
-        if self._public is not None or listen_host not in EVERYWHERE:
+        if self._public is not None or self._own is None or listen_host not in EVERYWHERE:
             return self._public or self._own
         here = address_towards(machine.ip_address)
         if here is None:
@@ -85,9 +91,9 @@ class Starts:
         )
         if self._ctx.settings.storage == "shared" or machine.path_map:
             return seen_by(start, machine.path_map)
-        project = self._project(job)
+        project = self._project(job) if start.api_url is not None else None
         if project is None:
-            return start  # its files are gone: the machine says so
+            return start  # there is nothing to fetch, or nobody to fetch it from
         return msgspec.structs.replace(
             start, manifest=project, beacon=self._beacon(job.render.task_dir)
         )
