@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import contextlib
 import json
 import shlex
@@ -118,7 +119,7 @@ def pictures(folder: Path) -> set[bytes]:
 
 
 @pytest.mark.parametrize("renderer", ["blender", "bpy"])
-def test_frames_come_out_of_both_nodes(
+def test_frames_come_out_of_a_farm_of_two(
     checkout: Checkout, cube: Path, tmp_path: Path, renderer: str
 ) -> None:
     output = tmp_path / "frames"
@@ -129,8 +130,14 @@ def test_frames_come_out_of_both_nodes(
     assert len(pictures(output)) == 4
     with Image.open(output / "contact-sheet.png") as sheet:
         assert sheet.width > 2 * contact_sheet.THUMBNAIL_WIDTH_PX
-    assert "machine 1" in stderr
-    assert "machine 2" in stderr
+    assert "an api and 2 nodes" in stderr
+    # Which of the two renders how much is theirs to find out: four frames are quickly done.
+    at_work = {
+        number
+        for line in re.findall(r"machines? ([\d, ]+)", stderr)
+        for number in re.findall(r"\d+", line)
+    }
+    assert at_work and at_work <= {"1", "2"}
     assert checkout.processes() == []
     assert not (checkout.state / "farm.json").exists()
 
