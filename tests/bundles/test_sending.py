@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from cli.certificates import make_certificate
 from support.farm import Farm, running_farm
 from support.tap import Tap, tapped
 
@@ -182,6 +183,27 @@ def _restart_at(farm: Farm, tap: Tap, *sent_bytes: int) -> list[threading.Thread
 
     tap.on_bytes = on_bytes
     return begun
+
+
+def test_over_https_it_is_the_same(tmp_path: Path) -> None:
+    """With a certificate of the farm's own making, which alone is trusted."""
+    own = make_certificate(tmp_path / "tls", "127.0.0.1")
+    size = 40 * MIB
+    small = {f"{number}.bin": noise(100, number) for number in range(50)}
+    folder = project(tmp_path / "project", {"large.bin": noise(size, 15), **small})
+    names = {"FullchainPemPath": str(own.fullchain_pem_path), "PrivPemPath": str(own.priv_pem_path)}
+    with (
+        farm_without_nodes(tmp_path / "farm", Certificate=names) as farm,
+        tapped(farm.api.port) as tap,
+    ):
+        url = tap.url.replace("http:", "https:")
+        with Client(url, farm.user.email, farm.user.token, own.fullchain_pem_path) as client:
+            ready = submission(client, folder)
+            tap.cut_at(size // 3, size * 2 // 3)
+            task_id = client.submit(ready)
+            assert tap.sent_bytes < 1.7 * size
+            assert tap.connections < 30
+            assert arrived(client, task_id, tmp_path / "back") == contents(folder)
 
 
 def test_an_upload_that_was_given_up_is_taken_up_by_the_next(farm: Farm, tmp_path: Path) -> None:
