@@ -64,6 +64,7 @@ NEEDS = (
     Need("libarchive-tools", _program("bsdtar")),
     Need("mariadb-server-core", _program("mariadbd")),
     Need("mariadb-client", _program("mariadb")),
+    Need("iproute2", _program("ip")),
     # Blender and bpy draw through these where there is no display, and bpy links to the last four.
     Need("libegl1", _library("libEGL.so.1")),
     Need("libgl1-mesa-dri", _library("dri/swrast_dri.so")),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import contextlib
 import json
+import re
 import shlex
 import shutil
 import signal

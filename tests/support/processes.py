@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -80,11 +80,19 @@ def run_json(
 class Service:
     """`renderonline api` or `renderonline node`, running. `url` is known once it is ready."""
 
-    def __init__(self, mode: str, config: Path, environment: Mapping[str, str] | None = None):
+    def __init__(
+        self,
+        mode: str,
+        config: Path,
+        environment: Mapping[str, str] | None = None,
+        through: Callable[[Sequence[str]], list[str]] = list,
+    ):
+        """`through` makes the argv that runs a command elsewhere of the command."""
         self.mode = mode
         self.config = config
         self.url = ""
         self._environment = dict(environment or {})
+        self._through = through
         self._start()
 
     @property
@@ -112,7 +120,7 @@ class Service:
         self.stdout_lines: list[str] = []
         with self._stderr_file.open("ab") as stderr:
             self._process = subprocess.Popen(
-                command(self.mode, "--config", self.config),
+                self._through(command(self.mode, "--config", self.config)),
                 env=private_environment(folder / "home", self._environment),
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
