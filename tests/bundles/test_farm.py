@@ -41,13 +41,16 @@ import colours
 
 @pytest.fixture(scope="module")
 def farm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Farm]:
-    """Blender, POV-Ray and `sketch`, which runs Python projects."""
+    """Blender, POV-Ray and `sketch`, which runs Python projects, on two nodes that see nothing of the
+    api's disk: projects are sent to them by hash, and results back."""
     engines = [
         {"EngineId": "sketch", "ExecutablePath": sys.executable, "Adapter": "generic"},
         {"EngineId": "povray", "ExecutablePath": "povray", "Adapter": "generic"},
         {"EngineId": "blender", "ExecutablePath": blender()},
     ]
-    with running_farm(tmp_path_factory.mktemp("farm"), nodes=2, engines=engines) as running:
+    apart = {"Storage": "transfer"}
+    folder = tmp_path_factory.mktemp("farm")
+    with running_farm(folder, nodes=2, engines=engines, node_settings=apart) as running:
         for name, extension, template in (
             ("sketch", ".py", "sketch $RENDERONLINE:@uploaded_file $RENDERONLINE:@output_dir"),
             ("povray", ".pov", POVRAY),
@@ -89,7 +92,7 @@ def test_a_scene_with_all_it_links_to_renders_as_it_does_here(
     """Nothing said but the scene: the frames are its own. The second time hardly anything is sent."""
     scene = film.make("blender", tmp_path / "work")
     expected = film.rendered("blender", scene, tmp_path / "expected")
-    told, said = submit(scene, "--download", tmp_path / "frames")
+    told, said = submit(scene, "--chunk-frames", "1", "--download", tmp_path / "frames")
     assert (told["State"], told["Warnings"]) == ("succeeded", [])
     assert "frames 1-2, as the scene says" in said
     assert pixels(tmp_path / "frames") == expected
