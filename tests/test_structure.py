@@ -16,7 +16,18 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "renderonline"
 LONGEST_MODULE_LINES = 450
 
-GROUND = ("wire", "names", "sizes", "manifests", "paths", "logs", "lifecycle", "security", "config")
+GROUND = (
+    "wire",
+    "names",
+    "sizes",
+    "manifests",
+    "paths",
+    "logs",
+    "lifecycle",
+    "locks",
+    "security",
+    "config",
+)
 """What every part stands on. None of it knows any part."""
 
 API_INSIDE = ("api.domain", "api.db", "api.storage", "api.services", "api.hpc_client")
@@ -34,6 +45,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "paths": (),
     "logs": (),
     "lifecycle": (),
+    "locks": (),
     "security": (),
     "config": ("paths", "config_values"),
     "config_values": (),
@@ -49,7 +61,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tray": (*GROUND, "client", "frames"),
     "api.domain": ("wire", "frames", "names"),
     "api.db": ("api.domain", "wire", "config", "paths", "frames"),
-    "api.storage": ("api.domain", "wire", "paths", "names", "manifests"),
+    "api.storage": ("api.domain", "wire", "paths", "locks", "names", "manifests"),
     "api.hpc_client": ("api.domain", "wire", "security"),
     "api.services": (*GROUND, *API_INSIDE, "engines", "frames", "blendfile"),
     "api.http": (*GROUND, "serving", "api.services", "api.domain", "api.storage", "frames"),

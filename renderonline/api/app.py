@@ -56,7 +56,7 @@ class Api:
         self._visitors = Background(VISITORS, "visit")
         fleet, hpc = Fleet(settings.poll_seconds, clock), HpcClient()
         board = Board(self.database, fleet, clock)
-        stores = open_stores(settings, self.database, clock)
+        self._stores = stores = open_stores(settings, self.database, clock)
         self.ctx = Context(
             database=self.database,
             folders=stores.folders,
@@ -77,7 +77,6 @@ class Api:
             background=self._background,
         )
         self.ctx.folders.repair(partial(_is_wanted, self.database))
-        self.ctx.uploads.store.repair()
         app = JsonApp(_unavailable)
         original.routes(app, self.ctx)
         ours.routes(app, self.ctx)
@@ -112,7 +111,7 @@ class Api:
         self._loops.close()
         self._background.close()
         self._visitors.close()
-        self.ctx.uploads.close()
+        self._stores.close()
         self.database.close()
 
 

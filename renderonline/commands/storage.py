@@ -6,6 +6,7 @@ Works on the database and the files themselves, whether the api is running or no
 from __future__ import annotations
 
 import argparse
+from contextlib import closing
 
 from renderonline import sizes
 from renderonline.api.services.storekeeping import Storekeeper
@@ -20,8 +21,11 @@ from renderonline.wire import CleanResponse, StorageResponse, UserStorage
 def run(args: argparse.Namespace) -> int:
     """`admin storage [clean]`"""
     clock = SystemClock()
-    with opened(args) as (settings, database):
-        keeper = Storekeeper(open_stores(settings, database, clock))
+    with (
+        opened(args) as (settings, database),
+        closing(open_stores(settings, database, clock)) as stores,
+    ):
+        keeper = Storekeeper(stores)
         answer = keeper.clean(clock.now()) if args.verb == "clean" else keeper.report()
     if args.json:
         output.emit(answer)

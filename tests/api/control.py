@@ -71,7 +71,7 @@ class Control:
         self.database = beside.database if beside else open_database(settings)
         fleet, hpc, pool = Fleet(POLL_S, self.clock), HpcClient(), AtOnce()
         board = Board(self.database, fleet, self.clock)
-        stores = open_stores(settings, self.database, self.clock)
+        self._stores = stores = open_stores(settings, self.database, self.clock)
         self.ctx = Context(
             database=self.database,
             folders=stores.folders,
@@ -95,6 +95,7 @@ class Control:
         self._dispatcher = Dispatcher(self.ctx, board, hpc, pool, Starts(self.ctx, Addresses(None)))
 
     def close(self) -> None:
+        self._stores.close()
         self.database.close()
 
     def turn(self, after_s: float = POLL_S) -> None:

@@ -20,7 +20,8 @@ def folders(tmp_path: Path) -> TaskFolders:
 
 
 def files_below(folder: Path) -> set[str]:
-    return {p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file()}
+    files = (p for p in folder.rglob("*") if p.is_file() and p.name != "programs.lock")
+    return {p.relative_to(folder).as_posix() for p in files}
 
 
 def holding(name: str) -> Callable[[Path], None]:

@@ -53,7 +53,7 @@ class Pair:
 
 @pytest.fixture
 def pair(connection_string: str, tmp_path: Path) -> Iterator[Pair]:
-    """Over one empty database, of each kind; each api has a data folder of its own."""
+    """Over one empty database, of each kind, and one data folder."""
     raw: dict[str, Any] = {
         "ConnectionString": connection_string,
         "Port": "0",
@@ -65,7 +65,8 @@ def pair(connection_string: str, tmp_path: Path) -> Iterator[Pair]:
         for node in nodes:
             node.up()
             stack.callback(node.down)
-        database = open_database(parse(ApiSettings, {**raw, "DataPath": "first"}, tmp_path)[0])
+        data = tmp_path / "data"
+        database = open_database(parse(ApiSettings, {**raw, "DataPath": str(data)}, tmp_path)[0])
         people = fill(database)
         for node in nodes:
             admin.add(database, "machine", {"ip_address": "127.0.0.1", "port": node.port})
@@ -73,10 +74,10 @@ def pair(connection_string: str, tmp_path: Path) -> Iterator[Pair]:
         apis = []
         for name in ("first", "second"):
             folder = tmp_path / name
-            config = write_config(folder / "RenderAPI.json", {**raw, "DataPath": str(folder)})
+            config = write_config(folder / "RenderAPI.json", {**raw, "DataPath": str(data)})
             service = Service("api", config)
             stack.callback(end_all, [service])
-            apis.append(House(tmp_path, service, Path(), folder, None, people))
+            apis.append(House(tmp_path, service, Path(), data, None, people))
         yield Pair(apis, nodes)
 
 

@@ -343,8 +343,10 @@ def draw_farm(
         people, machine_ids = _fill(raw, folder, {**ENGINE, **(engine or {})}, ports)
         houses = []
         for number in range(1, apis + 1):
-            data = folder / f"api{number}"
-            config = write_config(data / "RenderAPI.json", {**raw, "DataPath": str(data)})
+            data = folder / "data"  # which several apis share
+            config = write_config(
+                folder / f"api{number}" / "RenderAPI.json", {**raw, "DataPath": str(data)}
+            )
             api = Service("api", config)
             stack.callback(end_all, [api])
             houses.append(House(folder, api, folder / "f.sqlite3", data, None, people))
@@ -371,7 +373,7 @@ def _fill(
     raw: Json, folder: Path, engine: Json, ports: Mapping[str, int]
 ) -> tuple[dict[str, Person], dict[str, int]]:
     """The people and the machines, put into an empty database."""
-    settings = parse(ApiSettings, {**raw, "DataPath": str(folder / "api1")}, folder)[0]
+    settings = parse(ApiSettings, {**raw, "DataPath": str(folder / "data")}, folder)[0]
     database = open_database(settings)
     try:
         people = fill(database) | {"third": person(database, "third@example.com")}

@@ -27,9 +27,14 @@ class Stores:
     usage: Usage
     room: Room
 
+    def close(self) -> None:
+        """Nothing comes any more; other programs may have what was this one's."""
+        self.uploads.close()
+        self.folders.close()
+
 
 def open_stores(settings: ApiSettings, database: Database, clock: Clock) -> Stores:
-    """Make what is not there yet. Raises OSError."""
+    """Make what is not there yet. Raises OSError. To be closed."""
     upload_store = UploadStore(settings.data_path / "uploads")
     contents = Contents(database, ContentStore(settings.data_path / "contents"), clock)
     usage = Usage(database, upload_store)

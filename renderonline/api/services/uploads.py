@@ -8,10 +8,9 @@ a restart has lost it.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -56,8 +55,6 @@ class Uploads:
         self._contents = contents
         self._room = room
         self._limit_bytes = settings.upload_limit_bytes
-        self._lock = threading.Lock()
-        self._busy: set[str] = set()
         self._hashers = ThreadPoolExecutor(2, thread_name_prefix="hash")
         self._flushers = ThreadPoolExecutor(2, thread_name_prefix="flush")
         self._flushes: dict[str, Future[None]] = {}
@@ -94,6 +91,9 @@ class Uploads:
     def status(self, user: User, upload_id: str) -> Status:
         """How far it is; one that is whole, but was not finished because of a crash, is so now."""
         upload = self._own(user, upload_id)
+        if self.store.mark(upload_id).exists():
+            with suppress(Refused), self._alone(upload_id):
+                pass  # which cuts off what a dead program left unchecked
         offset = self.store.offset(upload_id)
         if offset is not None and offset >= upload.length:
             with self._alone(upload_id):
@@ -143,6 +143,7 @@ class Uploads:
         """Remove those for which nothing has come for long, and what is left of finished ones; how
         many bytes that frees, and how many were not finished."""
         freed_bytes = count = 0
+        self.store.refresh()
         for upload_id in self.store.all():
             offset, changed_at = self.store.offset(upload_id), self.store.last_change(upload_id)
             after = FORGOTTEN_AFTER if offset is None else ABANDONED_AFTER
@@ -155,13 +156,14 @@ class Uploads:
                 continue  # something comes just now
             if offset is not None:
                 freed_bytes, count = freed_bytes + offset, count + 1
-        self.store.forget_gone()
+        self.store.drop_strays(now)
         return freed_bytes, count
 
     def close(self) -> None:
         """Nothing comes any more."""
         for pool in (self._hashers, self._flushers):
             pool.shutdown(wait=False, cancel_futures=True)
+        self.store.close()
 
     # ------------------------------------------------------------------ inside
 
@@ -175,20 +177,17 @@ class Uploads:
     @contextmanager
     def _alone(self, upload_id: str) -> Iterator[None]:
         """One writer at a time. Raises Refused 423 for another."""
-        with self._lock:
-            if upload_id in self._busy:
-                raise Refused(
-                    423,
-                    "busy",
-                    "Something is being written to this upload just now.",
-                    "Wait for that to end, then ask with HEAD where to go on.",
-                )
-            self._busy.add(upload_id)
+        if not self.store.take(upload_id):
+            raise Refused(
+                423,
+                "busy",
+                "Something is being written to this upload just now.",
+                "Wait for that to end, then ask with HEAD where to go on.",
+            )
         try:
             yield
         finally:
-            with self._lock:
-                self._busy.discard(upload_id)
+            self.store.free(upload_id)
 
     def _flush_soon(self, upload_id: str) -> None:
         """Let the disk write while more comes, so that little is left to wait for at the end."""

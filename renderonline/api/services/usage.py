@@ -40,6 +40,7 @@ class Usage:
 
     def of(self, user_id: int) -> Used:
         """Raises DatabaseError."""
+        self._uploads.refresh()
         with self._database.reading():
             folders = storage.folders(user_id)
             projects, sent = storage.project_bytes(user_id), storage.sent_bytes(user_id)

@@ -18,10 +18,12 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import count
 from pathlib import Path
 
 from renderonline import paths
 from renderonline.api.storage.checksums import Checksums
+from renderonline.locks import ByteLocks
 
 log = logging.getLogger(__name__)
 
@@ -48,19 +50,26 @@ def is_disk_full(error: OSError) -> bool:
 
 
 class TaskFolders:
-    """The folders of one api, below its DataPath. Safe from any thread."""
+    """The folders below one DataPath, which several programs may share. Safe from any thread.
+
+    What is on its way carries the number of its program, which holds that number's lock while it
+    lives: what a dead one left is told from what another is at.
+    """
 
     def __init__(self, data_path: Path) -> None:
+        """Raises OSError."""
         self.default_root = paths.private_dir(data_path / "projects")
         self._incoming = paths.private_dir(data_path / "incoming")
         self._pending = paths.private_dir(data_path / "pending")
         self._lock = threading.Lock()
         self._last: dict[Path, int] = {}  # in each user's folder: the last name that was given
         self.checksums = Checksums(paths.private_dir(data_path / "checksums"))
+        self._programs = ByteLocks(data_path / "programs.lock")
+        self._number = next(number for number in count(1) if self._programs.take(number))
 
     def incoming_file(self) -> Path:
         """A name for an upload that is being received; nothing is there yet."""
-        return self._incoming / secrets.token_hex(16)
+        return self._incoming / f"{self._number}-{secrets.token_hex(16)}"
 
     def plan(self, download_path: str, user_id: int, moment: datetime) -> Path:
         """The folder for a task of `user_id`, queued at the naive local `moment`; not made yet."""
@@ -156,21 +165,46 @@ class TaskFolders:
 
     def repair(self, is_wanted: Callable[[Path], bool]) -> None:
         """At start: finish what a crash left. `is_wanted` says if a row points into a folder."""
+        left = [*self._incoming.iterdir(), *self._pending.iterdir()]
+        for number in {_number(file.name) for file in left}:
+            if number != self._number and not self._programs.take(number):
+                continue  # its program lives
+            self._repair(number, is_wanted)
+            if number != self._number:
+                self._programs.free(number)
+
+    def close(self) -> None:
+        """What is on its way from here belongs to nobody any more."""
+        self._programs.close()
+
+    def _repair(self, number: int, is_wanted: Callable[[Path], bool]) -> None:
         for file in self._incoming.iterdir():
-            file.unlink(missing_ok=True)
+            if _number(file.name) == number:
+                file.unlink(missing_ok=True)
         for note in self._pending.iterdir():
+            if _number(note.name) != number:
+                continue
             folder = Path(note.read_text(encoding="utf-8"))
             if note.suffix == ".tmp" or is_wanted(folder):
                 note.unlink(missing_ok=True)
             elif folder.is_absolute():
                 log.info("removing %s, left by an interrupted submission or deletion", folder)
-                self.discard(folder)
+                if remove_tree(folder):
+                    self.checksums.forget(folder)
+                    note.unlink(missing_ok=True)
 
     def _note(self, folder: Path) -> None:
         paths.write_private(self._note_path(folder), str(folder))
 
     def _note_path(self, folder: Path) -> Path:
-        return self._pending / hashlib.sha256(str(folder).encode()).hexdigest()
+        name = hashlib.sha256(str(folder).encode()).hexdigest()
+        return self._pending / f"{self._number}-{name}"
+
+
+def _number(name: str) -> int:
+    """The program that something on its way belongs to; 0 for what an older version left."""
+    number, dash, _ = name.partition("-")
+    return int(number) if dash and number.isascii() and number.isdigit() else 0
 
 
 def remove_tree(folder: Path) -> bool:

@@ -12,14 +12,18 @@ import re
 import secrets
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
 from renderonline import paths
+from renderonline.locks import NUMBERS, ByteLocks
 
 log = logging.getLogger(__name__)
+
+STRAY_AFTER = timedelta(hours=1)
+"""Bytes come without a note only while a file is sent in one request, and then they keep coming."""
 
 _ID = re.compile(r"[0-9a-f]{32}", re.ASCII)
 
@@ -34,12 +38,15 @@ class Upload(msgspec.Struct, frozen=True):
 
 
 class UploadStore:
-    """The uploads below one folder. Safe from any thread; who writes into one sees to it that nobody
-    else does."""
+    """The uploads below one folder, which several programs may share. Safe from any thread; only who
+    has an upload by `take` writes into it."""
 
     def __init__(self, root: Path) -> None:
+        """Raises OSError."""
         self.root = paths.private_dir(root)
         self._lock = threading.Lock()
+        self._taken: set[str] = set()
+        self._locks = ByteLocks(root.with_name(f"{root.name}.lock"))
         self._uploads = {number: upload for number in self._ids() if (upload := self.get(number))}
 
     def new_id(self) -> str:
@@ -98,17 +105,25 @@ class UploadStore:
         with self._lock:
             return dict(self._uploads)
 
+    def take(self, upload_id: str) -> bool:
+        """Whether nobody else is writing into it; then it is the caller's until `free`. What a dead
+        program had not checked yet is cut off."""
+        with self._lock:
+            if upload_id in self._taken or not self._locks.take(_number(upload_id)):
+                return False
+            self._taken.add(upload_id)
+        if self.mark(upload_id).exists():
+            self.go_back(upload_id)
+        return True
+
+    def free(self, upload_id: str) -> None:
+        with self._lock:
+            self._taken.discard(upload_id)
+            self._locks.free(_number(upload_id))
+
     def mark(self, upload_id: str) -> Path:
         """A file that says to which length to go back: what follows was not checked yet."""
         return self.root / f"{upload_id}.mark"
-
-    def repair(self) -> None:
-        """At the start, when nobody sends anything: finish what a crash left."""
-        for file in self.root.iterdir():
-            if file.suffix == ".mark" and file.stem in self._uploads:
-                self.go_back(file.stem)
-            elif file.name.partition(".")[0] not in self._uploads:
-                file.unlink(missing_ok=True)
 
     def go_back(self, upload_id: str) -> None:
         """Cut off what came behind the mark, and remove it. Raises OSError."""
@@ -119,15 +134,43 @@ class UploadStore:
                 file.truncate(int(text))
         mark.unlink(missing_ok=True)
 
-    def forget_gone(self) -> None:
-        """Another program may have removed some."""
+    def refresh(self) -> None:
+        """Take notice of what other programs have begun and removed."""
+        there = set(self._ids())
         with self._lock:
-            for upload_id in list(self._uploads):
-                if not self._note(upload_id).exists():
-                    del self._uploads[upload_id]
+            known = set(self._uploads)
+        begun = {number: upload for number in there - known if (upload := self.get(number))}
+        with self._lock:
+            self._uploads = {
+                number: upload
+                for number, upload in (self._uploads | begun).items()
+                if number in there or self._note(number).exists()
+            }
+
+    def drop_strays(self, now: datetime) -> None:
+        """Remove what a crash left of uploads that never were there."""
+        for file in self.root.iterdir():
+            number = file.name.partition(".")[0]
+            if self._note(number).exists():
+                continue
+            try:
+                changed_at = datetime.fromtimestamp(file.stat().st_mtime, UTC)
+            except OSError:
+                continue
+            if now - changed_at > STRAY_AFTER:
+                file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Nobody here writes any more."""
+        self._locks.close()
 
     def _note(self, upload_id: str) -> Path:
         return self.root / f"{upload_id}.json"
 
     def _ids(self) -> Iterator[str]:
         return (file.stem for file in self.root.glob("*.json"))
+
+
+def _number(upload_id: str) -> int:
+    """Its lock's. Two uploads that share one wait for each other, which happens to nobody."""
+    return int(upload_id[:8], 16) % NUMBERS
