@@ -204,6 +204,23 @@ def test_a_book_goes_with_its_folder(tmp_path: Path) -> None:
     assert list((tmp_path / "books").iterdir()) == []
 
 
+def test_a_start_forgets_the_books_of_folders_that_are_gone(tmp_path: Path) -> None:
+    place = tmp_path / "books"
+    place.mkdir()
+    for name in ("kept", "gone"):
+        task = tmp_path / name
+        task.mkdir()
+        (task / "a").write_bytes(b"a")
+        everything(Archive(trees.entries(task), Checksums(place).book(task)))
+    (place / "damaged").write_bytes(b"\xff")
+    (tmp_path / "gone" / "a").unlink()
+    (tmp_path / "gone").rmdir()
+    Checksums(place).repair()
+    assert len(list(place.iterdir())) == 1
+    (entry,) = trees.entries(tmp_path / "kept")
+    assert Checksums(place).book(tmp_path / "kept").whole(entry) is not None
+
+
 # --------------------------------------------------------------------------- what changes meanwhile
 
 

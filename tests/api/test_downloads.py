@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import io
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,12 +16,15 @@ from typing import IO
 import psutil
 import pytest
 from cli.certificates import make_certificate
+from support.original_node import OriginalNode
 from support.waiting import wait_until
 
+from renderonline.api.services import returns
 from renderonline.api.storage import trees
 from renderonline.api.storage.plain_file import PlainFile
 from renderonline.api.storage.trees import PIECE_BYTES, Changed
 
+from .control import Control
 from .house import House, running_house
 
 FRAMES = 6
@@ -190,6 +195,27 @@ def test_it_goes_on_after_the_api_was_killed(tmp_path: Path, secure: bool) -> No
         got += resume(own, route, got, etag)
         assert len(names(got)) == FRAMES
         assert got == whole(own, route)[0]
+
+
+def test_what_a_node_sends_back_needs_no_second_reading(
+    control: Control, machine: OriginalNode
+) -> None:
+    control.add_machine(machine)
+    task_id = control.add_task(control.add_engine("any"))
+    control.turn()
+    (chunk,) = control.chunks(task_id)
+    content = os.urandom(3_000_000)
+    pieces = (content[place : place + 700_000] for place in range(0, len(content), 700_000))
+    digest = hashlib.sha256(content).hexdigest()
+    assert returns.receive(control.ctx, chunk, "a/1.png", digest, pieces, len(content))
+    entry = trees.find(control.folder(task_id), "output", "a/1.png")
+    assert entry is not None
+    book = control.ctx.folders.checksums.book(control.folder(task_id))
+    assert book.whole(entry) == zlib.crc32(content)
+    entry.path.write_bytes(b"something else")
+    changed = trees.find(control.folder(task_id), "output", "a/1.png")
+    assert changed is not None
+    assert book.whole(changed) is None
 
 
 # --------------------------------------------------------------------------- changes meanwhile

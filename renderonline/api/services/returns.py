@@ -6,6 +6,7 @@ often; afterwards it changes nothing, and the node is told to drop it.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from renderonline.api.domain.transitions import ACTIVE_CHUNK
 from renderonline.api.services.context import Context, Refused
 from renderonline.api.storage.durable import HashedFile, sync_folder
 from renderonline.api.storage.folders import is_disk_full
+from renderonline.api.storage.trees import Entry
 from renderonline.manifests import BadManifest
 
 
@@ -46,13 +48,13 @@ def receive(
         return False
     arrived = HashedFile(ctx.folders.incoming_file())
     try:
-        _write(arrived, pieces)
+        crc = _write(arrived, pieces)
         if arrived.finish() != sha256 or (size is not None and arrived.size_bytes != size):
             raise Refused(400, "bad_hash", f"{path} came damaged.", "Send it again.")
         # Asked again: the attempt may have been given away while the file was on its way.
         if not is_current(ctx, chunk.attempt_id):
             return False
-        _put(ctx, job, path, arrived.path)
+        _put(ctx, job, path, arrived.path, crc)
         return True
     finally:
         arrived.close()
@@ -64,17 +66,21 @@ def _job(ctx: Context, chunk: Chunk) -> Job | None:
         return tasks.job(chunk.task_id)
 
 
-def _write(arrived: HashedFile, pieces: Iterator[bytes]) -> None:
+def _write(arrived: HashedFile, pieces: Iterator[bytes]) -> int:
+    """Keep what comes; its CRC-32, which an archive of the results will need."""
+    crc = 0
     for piece in pieces:
         try:
             arrived.write(piece)
+            crc = zlib.crc32(piece, crc)
         except OSError as error:
             if is_disk_full(error):
                 raise _full() from None
             raise
+    return crc
 
 
-def _put(ctx: Context, job: Job, path: str, file: Path) -> None:
+def _put(ctx: Context, job: Job, path: str, file: Path, crc: int) -> None:
     target = job.output_dir.joinpath(*path.split("/"))
     # A task that is being deleted has lost its folder: nothing is made anew then.
     if not job.render.task_dir.is_dir():
@@ -84,8 +90,12 @@ def _put(ctx: Context, job: Job, path: str, file: Path) -> None:
         # A renderer on this machine may have put a link in the folder's place.
         if not target.parent.resolve().is_relative_to(job.render.task_dir.resolve()):
             raise Refused(400, "bad_request", f"{path} leads out of the task's folder.")
+        # By the time that the file brings along: what is at its place later may be another one.
+        status = file.stat()
+        entry = Entry(job.render.task_dir, path, target, status.st_size, status.st_mtime_ns)
         ctx.folders.put(file, target)
         sync_folder(target.parent)
+        ctx.folders.checksums.book(job.render.task_dir).note(entry, status.st_size, crc)
     except OSError as error:
         if is_disk_full(error):
             raise _full() from None

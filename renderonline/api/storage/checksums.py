@@ -19,17 +19,18 @@ from renderonline.api.storage.trees import Entry
 
 log = logging.getLogger(__name__)
 
-MAX_FOLDERS = 8
-"""Of so many folders, those asked for last, the checksums are held in memory: 100 bytes a file."""
+MAX_FOLDERS = 16
+"""Of so many folders, those asked for last, the checksums are held in memory: 300 bytes a file."""
 
+MAX_LINE = 100_000
 MAX_UNSAVED = 500
 MAX_FILE_BYTES = 64 << 20
 """A file of checksums that is larger is begun anew: changed frames leave their old lines behind."""
 
 
 @dataclass(slots=True)
-class _Known:
-    """What is known of one file as it was then."""
+class _Begun:
+    """What is known of one file that was not read to its end."""
 
     size_bytes: int
     mtime_ns: int
@@ -40,10 +41,12 @@ class _Known:
 class Book:
     """The checksums of one folder's files. Safe from any thread."""
 
-    def __init__(self, file: Path) -> None:
-        """`file`: where they are kept. Reads it if it is there."""
+    def __init__(self, file: Path, folder: Path | None = None) -> None:
+        """`file`: where they are kept, begun with the name of the `folder`. Reads it if it is there."""
         self._file = file
-        self._known: dict[str, _Known] = {}
+        self._head = json.dumps([str(folder)])
+        self._whole: dict[str, tuple[int, int, int]] = {}  # size, time and CRC, by path
+        self._begun: dict[str, _Begun] = {}
         self._unsaved: list[str] = []
         self._lock = threading.Lock()
         self._load()
@@ -51,9 +54,17 @@ class Book:
     def nearest(self, entry: Entry, offset: int) -> tuple[int, int]:
         """The last place at or before `offset` up to which the file's CRC is known, and that CRC."""
         with self._lock:
-            known = self._of(str(entry.path), entry.size_bytes, entry.mtime_ns)
-            index = bisect_right(known.offsets, offset) - 1
-            return known.offsets[index], known.crcs[index]
+            size, mtime_ns, crc = self._whole.get(str(entry.path), (-1, -1, 0))
+            if (size, mtime_ns) == (entry.size_bytes, entry.mtime_ns) and offset >= size:
+                return size, crc
+            begun = self._begun.get(str(entry.path))
+            if begun is None or (begun.size_bytes, begun.mtime_ns) != (
+                entry.size_bytes,
+                entry.mtime_ns,
+            ):
+                return 0, 0
+            index = bisect_right(begun.offsets, offset) - 1
+            return begun.offsets[index], begun.crcs[index]
 
     def whole(self, entry: Entry) -> int | None:
         """The CRC of the whole file; None if it is not known."""
@@ -77,9 +88,11 @@ class Book:
             if not lines:
                 return
             try:
-                is_too_large = self._file.exists() and self._file.stat().st_size > MAX_FILE_BYTES
-                with self._file.open("w" if is_too_large else "a", encoding="ascii") as file:
-                    file.write("\n".join(["", *lines, ""]))
+                size = self._file.stat().st_size if self._file.exists() else 0
+                is_new = not 0 < size <= MAX_FILE_BYTES
+                with self._file.open("w" if is_new else "a", encoding="ascii") as file:
+                    # Behind a line break: the last line may have been cut off.
+                    file.write("\n".join([self._head if is_new else "", *lines, ""]))
             except OSError as error:
                 log.warning("checksums are not kept: %s: %s", self._file, error.strerror)
 
@@ -97,20 +110,22 @@ class Book:
             except (ValueError, TypeError):
                 continue  # cut off when the api was killed
 
-    def _of(self, path: str, size_bytes: int, mtime_ns: int) -> _Known:
-        known = self._known.get(path)
-        if known is None or (known.size_bytes, known.mtime_ns) != (size_bytes, mtime_ns):
-            known = self._known[path] = _Known(size_bytes, mtime_ns)
-        return known
-
     def _add(self, path: str, size_bytes: int, mtime_ns: int, offset: int, crc: int) -> bool:
         """Whether it is news."""
-        known = self._of(path, size_bytes, mtime_ns)
-        index = bisect_right(known.offsets, offset)
-        if known.offsets[index - 1] == offset:
+        if offset == size_bytes:
+            known = (size_bytes, mtime_ns, crc)
+            is_news = self._whole.get(path) != known
+            self._whole[path] = known
+            self._begun.pop(path, None)
+            return is_news
+        begun = self._begun.get(path)
+        if begun is None or (begun.size_bytes, begun.mtime_ns) != (size_bytes, mtime_ns):
+            begun = self._begun[path] = _Begun(size_bytes, mtime_ns)
+        index = bisect_right(begun.offsets, offset)
+        if begun.offsets[index - 1] == offset:
             return False
-        known.offsets.insert(index, offset)
-        known.crcs.insert(index, crc)
+        begun.offsets.insert(index, offset)
+        begun.crcs.insert(index, crc)
         return True
 
 
@@ -128,7 +143,7 @@ class Checksums:
         with self._lock:
             book = self._books.get(file)
             if book is None:
-                book = self._books[file] = Book(file)
+                book = self._books[file] = Book(file, folder)
             self._books.move_to_end(file)
             while len(self._books) > MAX_FOLDERS:
                 self._books.popitem(last=False)[1].save()
@@ -140,6 +155,18 @@ class Checksums:
         with self._lock:
             self._books.pop(file, None)
             file.unlink(missing_ok=True)
+
+    def repair(self) -> None:
+        """At start: forget the folders that are gone."""
+        for file in self._place.iterdir():
+            try:
+                with file.open(encoding="ascii") as opened:
+                    (folder,) = json.loads(opened.readline(MAX_LINE))
+                is_wanted = Path(folder).is_dir()
+            except (OSError, ValueError, TypeError):
+                is_wanted = False
+            if not is_wanted:
+                file.unlink(missing_ok=True)
 
     def _file(self, folder: Path) -> Path:
         return self._place / hashlib.sha256(str(folder).encode("utf-8", "replace")).hexdigest()

@@ -165,6 +165,7 @@ class TaskFolders:
 
     def repair(self, is_wanted: Callable[[Path], bool]) -> None:
         """At start: finish what a crash left. `is_wanted` says if a row points into a folder."""
+        self.checksums.repair()
         left = [*self._incoming.iterdir(), *self._pending.iterdir()]
         for number in {_number(file.name) for file in left}:
             if number != self._number and not self._programs.take(number):
