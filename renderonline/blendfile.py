@@ -84,6 +84,7 @@ class SceneFacts:
     width_px: int | None = None  # at 100 percent
     height_px: int | None = None
     percentage: int | None = None
+    is_other_size: bool = False  # cropped to a border, or for two eyes: no frame has that size
     engine: str | None = None  # "CYCLES", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"
     has_camera: bool | None = None  # None also where markers may bring one
     fps: float | None = None
@@ -92,6 +93,11 @@ class SceneFacts:
     def is_movie(self) -> bool:
         """Whether it makes one file of all its frames."""
         return self.movie is not None
+
+    @property
+    def frame_size_px(self) -> tuple[int, int] | None:
+        """What every frame has, if that can be told."""
+        return None if self.is_other_size else self.size_px
 
     @property
     def size_px(self) -> tuple[int, int] | None:
@@ -360,10 +366,21 @@ def _scene(scene: _Fields) -> SceneFacts:
         _MOVIES.get(format_number),
         _FORMATS.get(format_number),
         **whole,
+        is_other_size=_is_other_size(scene),
         engine=scene.text("Scene", "r.engine") if scene.has("r.engine") else None,
         has_camera=_has_camera(scene),
         fps=_fps(scene),
     )
+
+
+def _is_other_size(scene: _Fields) -> bool:
+    """Looked up by switching them on and off in Blender 3.4 and 4.5."""
+    mode, scene_mode = scene.known("r.mode") or 0, scene.known("r.scemode") or 0
+    return bool(mode & _CROPPED) or bool(scene_mode & _TWO_EYES)
+
+
+_CROPPED, _TWO_EYES = 1 << 11, 1 << 21
+"""Bits of RenderData's `mode` and `scemode`."""
 
 
 def _has_camera(scene: _Fields) -> bool | None:

@@ -283,3 +283,25 @@ def test_a_huge_file_costs_no_memory(tmp_path: Path) -> None:
         assert tracemalloc.get_traced_memory()[1] < 4 << 20
     finally:
         tracemalloc.stop()
+
+
+def test_the_size_of_frames_is_known_unless_they_are_cropped(tmp_path: Path) -> None:
+    script = (
+        "import bpy, sys; r = bpy.context.scene.render; r.resolution_x, r.resolution_y = 640, 360; "
+        "r.resolution_percentage = 50; exec(sys.argv[-1]); "
+        "bpy.ops.wm.save_as_mainfile(filepath=sys.argv[-2])"
+    )
+    changes = {
+        "plain": ("pass", (320, 180)),
+        "border": ("r.use_border = True", (320, 180)),
+        "crop": ("r.use_border = r.use_crop_to_border = True", None),
+        "eyes": ("r.use_multiview = True", None),
+    }
+    for name, (change, expected) in changes.items():
+        file = tmp_path / f"{name}.blend"
+        command = [blender(), "-b", "--factory-startup", "--python-exit-code", "7"]
+        command += ["--python-expr", script, "--", str(file), change]
+        subprocess.run(command, check=True, capture_output=True)
+        scene = blendfile.read(file).scene()
+        assert scene is not None
+        assert scene.frame_size_px == expected, name

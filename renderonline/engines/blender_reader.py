@@ -60,6 +60,7 @@ class BlenderReader:
         self._has_begun = False
         self._has_quit = False
         self._was_disk_full = False
+        self._has_told_size = False
         self._tail = Tail()
 
     def feed(self, line: str) -> list[EngineEvent]:
@@ -115,11 +116,24 @@ class BlenderReader:
             self._faults[frame] = f"{path.name} {fault}."
             return [Notice(self._faults[frame])]
         self._faults.pop(frame, None)
+        odd = self._odd_size(path)
         self.reading.files_saved += 1
         self._survived |= self._troubles
         self._troubles.clear()
         done = [] if frame is None else self._done(frame)
-        return [FrameSaved(path, frame), *done]
+        return [FrameSaved(path, frame), *done, *odd]
+
+    def _odd_size(self, path: Path) -> list[EngineEvent]:
+        """A word to the owner, once: the frame counts, since a driver or an add-on may want it so."""
+        expected = (self._owes.width_px, self._owes.height_px)
+        if None in expected or self._has_told_size or not path.is_absolute():
+            return []
+        size = images.size_px(path)
+        if size is None or size == expected:
+            return []
+        self._has_told_size = True
+        was, wanted = (f"{width} × {height}" for width, height in (size, expected))
+        return [Notice(f"{path.name} has {was} pixels; the scene says {wanted}.")]
 
     def _skipped(self, path: Path) -> list[EngineEvent]:
         """A whole image that is there already is as good as one saved now: of an earlier attempt."""

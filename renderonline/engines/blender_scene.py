@@ -1,29 +1,57 @@
-"""What only the scene says, said by the command line, too. Pure."""
+"""What only the scene says: said by the command line, too, or held against what is rendered. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
-from renderonline.engines.blender_options import ACTIONS, option, parse, unparse
+from renderonline.engines.blender_options import ACTIONS, SCRIPTS, option, parse, unparse
+
+
+class Scene(Protocol):
+    """What we ask of a scene."""
+
+    @property
+    def movie(self) -> str | None:
+        """The format as `-F` takes it, where that is a movie's; None: it makes images."""
+        ...
+
+    @property
+    def frame_size_px(self) -> tuple[int, int] | None:
+        """Width and height of every frame; None where that is not to be told."""
+        ...
+
+
+SceneOf = Callable[[str | None], Scene | None]
+"""The scene of a name; None as the name: the one that is rendered unless another is asked for."""
 
 _SCENE = ("", "-S")
 """The options that bring a scene with a format of its own: a file, and the scene's name."""
 
 
-def with_movie(argv: Sequence[str], movie_of: Callable[[str | None], str | None]) -> list[str]:
+def with_movie(argv: Sequence[str], scene_of: SceneOf) -> list[str]:
     """The command line with `-F` for a scene that itself makes a movie.
 
     So everybody who reads it knows, and Blender does what it would have done: the option comes
     first behind the scene, where a script can still change it. A format that is given counts, not
-    the scene's; then `movie_of` (the scene's name, None for the file's own → what `-F` takes, None
-    for images) is not asked. Raises CommandError.
+    the scene's; then `scene_of` is not asked. Raises CommandError.
     """
     line = parse(argv)
     given = {known.name: known for known in line.options}
     if "-F" in given or "" not in given or not given.keys() & ACTIONS:
         return list(argv)
-    movie = movie_of(given["-S"].value if "-S" in given else None)
-    if movie is None:
+    scene = scene_of(given["-S"].value if "-S" in given else None)
+    if scene is None or scene.movie is None:
         return list(argv)
     at = 1 + max(i for i, known in enumerate(line.options) if known.name in _SCENE)
-    return unparse(line, [*line.options[:at], option("-F", movie), *line.options[at:]])
+    return unparse(line, [*line.options[:at], option("-F", scene.movie), *line.options[at:]])
+
+
+def frame_size(argv: Sequence[str], scene_of: SceneOf) -> tuple[int, int] | None:
+    """Width and height in pixels that each frame will have; None where a script may change it, or
+    nobody can tell. Raises CommandError."""
+    given = {known.name: known for known in parse(argv).options}
+    if "" not in given or SCRIPTS & given.keys():
+        return None
+    scene = scene_of(given["-S"].value if "-S" in given else None)
+    return None if scene is None else scene.frame_size_px

@@ -53,6 +53,19 @@ def fault(path: Path) -> str | None:
         return f"cannot be read ({error.strerror or error})"
 
 
+def size_px(path: Path) -> tuple[int, int] | None:
+    """Width and height of an image that Pillow reads; None of anything else."""
+    if path.suffix.lower() not in _DECODED:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                return image.size
+    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
+        return None
+
+
 def _decoding_fault(path: Path) -> str | None:
     # A picture that Pillow suspects to be a decompression bomb is merely a large render here; it
     # is not worth the memory to decode it again.

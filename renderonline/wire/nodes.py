@@ -26,6 +26,9 @@ class Owes(Message):
     movie: bool = False  # one file for the whole range, by the arguments
     pattern: str | None = None  # file-name patterns (fnmatch, separated by spaces) that must match
     files: int = 1  # at least so many files written below OutputDir
+    # Of each frame; one of another size is told to the task's owner. None: not known.
+    width_px: int | None = None
+    height_px: int | None = None
 
 
 class Vitals(Message):

@@ -299,3 +299,14 @@ def test_notices_are_said_once_and_bounded() -> None:
     notices = [event for line in lines for event in reader.feed(line)]
     assert len(notices) == MAX_NOTICES
     assert len(set(notices)) == MAX_NOTICES
+
+
+def test_a_frame_of_another_size_is_told_once_and_counts(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1-3", width_px=8, height_px=6))
+    told = []
+    for frame, size in ((1, (8, 6)), (2, (4, 3)), (3, (4, 3))):
+        file = tmp_path / f"f_{frame:04}.png"
+        Image.new("RGB", size).save(file)
+        told += [e.text for e in reader.feed(f"Saved: '{file}'") if isinstance(e, Notice)]
+    assert told == ["f_0002.png has 4 × 3 pixels; the scene says 8 × 6."]
+    assert reader.judge(Ending(0)).is_success

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from renderonline.api.domain import path_map
 from renderonline.api.domain.arguments import BadArgument, check_value
 from renderonline.api.domain.model import ArgType, Engine, Job
 from renderonline.engines.base import Adapter, CommandError
-from renderonline.engines.blender_scene import with_movie
+from renderonline.engines.blender_scene import SceneOf, frame_size, with_movie
 from renderonline.engines.commandline import join
 from renderonline.engines.template import TemplateError, expand, is_splittable, placeholders
 from renderonline.frames import FrameError, FrameSet
@@ -27,9 +27,6 @@ START, END = "start_frame", "end_frame"
 
 BLENDERS = ("blender", "bpy")
 """The adapters whose projects are .blend files."""
-
-MovieOf = Callable[[str | None], str | None]
-"""Of a scene's name (None: the project's own): its movie format; None if it makes images."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,21 +113,24 @@ def build(
     argtypes: Sequence[ArgType],
     place: Place,
     wanted: FrameSet | None = None,
-    movie_of: MovieOf | None = None,
+    scene_of: SceneOf | None = None,
+    is_quickly_read: bool = False,
 ) -> Command:
     """Expand and complete the engine's command line for a project at its final place.
 
-    `wanted`: the frames that were asked for one by one. `movie_of`: asks the project. Raises
+    `wanted`: the frames that were asked for one by one. `scene_of`: asks the project, `is_quickly_read`: also for
+    what is merely good to know. Raises
     BadArgument with a sentence for the submitter.
     """
     values = _defaults(engine, values, argtypes) | values
-    argv, owes = _complete(engine, engine.render_argument, values, place, movie_of)
+    argv, owes = _complete(engine, engine.render_argument, values, place, scene_of)
     arguments = join(argv)
     if len(arguments.encode()) > MAX_COMMAND_BYTES:
         raise BadArgument("The command line gets too long; shorten the values or the file's name.")
     frames = wanted or (FrameSet.parse(owes.frames) if owes.frames else _range(values))
     is_split = frames is not None and not owes.movie and is_splittable(engine.render_argument)
-    recipe = json.dumps({"template": engine.render_argument, "values": values})
+    size_px = _size_px(engine, argv, scene_of if is_quickly_read else None)
+    recipe = json.dumps({"template": engine.render_argument, "values": values, "size_px": size_px})
     return Command(arguments, frames, recipe if is_split else None, wanted)
 
 
@@ -143,6 +143,7 @@ def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
     values = {**recipe["values"], START: str(frames.first), END: str(frames.last)}
     place = Place(Path(job.render.file_path), job.render.task_dir, job.output_dir)
     argv, owes = _complete(job.engine, recipe["template"], values, place)
+    owes.width_px, owes.height_px = recipe.get("size_px") or (None, None)
     if owes.frames is not None:
         owes = msgspec.structs.replace(owes, frames=str(FrameSet.parse(owes.frames) & frames))
     return argv, owes
@@ -178,7 +179,7 @@ def _complete(
     template: str,
     values: dict[str, str],
     place: Place,
-    movie_of: MovieOf | None = None,
+    scene_of: SceneOf | None = None,
 ) -> tuple[list[str], Owes]:
     specials = {
         "@uploaded_file": str(place.project),
@@ -188,12 +189,24 @@ def _complete(
     adapter = adapter_of(engine)
     try:
         argv = expand(template, values, specials)
-        if movie_of is not None and adapter.name in BLENDERS:
-            argv = with_movie(argv, movie_of)
+        if scene_of is not None and adapter.name in BLENDERS:
+            argv = with_movie(argv, scene_of)
         argv = adapter.complete(argv, str(place.output_dir))
         return argv, adapter.owes(argv, engine.file_pattern)
     except (TemplateError, CommandError, ValueError) as error:
         raise BadArgument(str(error)) from None
+
+
+def _size_px(
+    engine: Engine, argv: Sequence[str], scene_of: SceneOf | None
+) -> tuple[int, int] | None:
+    """Of each frame; None where that cannot be told."""
+    if scene_of is None or adapter_of(engine).name not in BLENDERS:
+        return None
+    try:
+        return frame_size(argv, scene_of)
+    except ValueError:
+        return None
 
 
 def _defaults(

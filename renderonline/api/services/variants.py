@@ -25,6 +25,7 @@ from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import commands, options
 from renderonline.api.services.commands import END, START, Command, Place
 from renderonline.api.services.context import Context
+from renderonline.engines.blender_scene import SceneOf
 from renderonline.names import BadName, checked
 
 MAX_VARIANTS = 20
@@ -55,7 +56,8 @@ class Offer:
     folder: Path
     project: Path
     is_own: Callable[[int], bool]  # whether the submitter has that task
-    movie_of: commands.MovieOf
+    scene_of: SceneOf
+    is_quickly_read: bool  # the project, for what is merely good to know
 
 
 def rows(request: wire.EnqueueRequest, engine: Engine, offer: Offer) -> list[Row]:
@@ -89,7 +91,9 @@ def _row(
         output_dir /= variant
     wanted = commands.add_frames(values, request.frames, engine, offer.argtypes)
     place = Place(offer.project, offer.folder, output_dir)
-    command = commands.build(engine, values, offer.argtypes, place, wanted, offer.movie_of)
+    command = commands.build(
+        engine, values, offer.argtypes, place, wanted, offer.scene_of, offer.is_quickly_read
+    )
     columns = options.columns(request, engine, command, offer.is_own)
     return Row(engine, command, columns | ({"variant": variant} if variant else {}))
 
