@@ -84,10 +84,10 @@ class SceneFacts:
     width_px: int | None = None  # at 100 percent
     height_px: int | None = None
     percentage: int | None = None
-    is_other_size: bool = False  # cropped to a border, or for two eyes: no frame has that size
     engine: str | None = None  # "CYCLES", "BLENDER_EEVEE_NEXT", "BLENDER_WORKBENCH"
     has_camera: bool | None = None  # None also where markers may bring one
     fps: float | None = None
+    is_other_size: bool = False  # cropped to a border, or for two eyes: no frame has that size
 
     @property
     def is_movie(self) -> bool:
