@@ -100,6 +100,18 @@ def test_a_crash_in_a_deletion_is_finished(folders: TaskFolders, tmp_path: Path)
     assert files_below(tmp_path) == set()
 
 
+def test_a_crash_while_a_part_is_deleted_is_finished(folders: TaskFolders, tmp_path: Path) -> None:
+    folder = folders.plan("", 7, MOMENT)
+    folders.create(folder, holding("a.blend"))
+    (folder / "b.blend").write_bytes(b"BLENDER")
+    folders.settle(folder)
+    away = folders.aside(folder)
+    folders.put_aside([folder / "b.blend", folder / "gone.blend"], away)
+    assert files_below(away) == {"b.blend"}
+    TaskFolders(tmp_path).repair(lambda _folder: False)
+    assert files_below(tmp_path) == {"projects/7/638603856001234560/a.blend"}
+
+
 def test_repair_touches_nothing_that_is_settled(folders: TaskFolders, tmp_path: Path) -> None:
     folder = folders.plan("", 7, MOMENT)
     folders.create(folder, holding("a.blend"))

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from renderonline import wire
-from renderonline.api.db import catalog, tasks
+from renderonline.api.db import catalog, storage, tasks
 from renderonline.api.domain.model import User
 from renderonline.api.services import admin, enqueue, results, states
 from renderonline.api.services import control as service
@@ -283,6 +283,30 @@ def test_projects_go_after_their_time(farm: Control) -> None:
     assert list(farm.ctx.contents.store.hashes()) == []
     looking.delete(farm.ctx, farm.user(), task_id)
     assert not folder.exists()
+
+
+@pytest.mark.parametrize("column", ["retention_days_results", "retention_days_projects"])
+def test_task_that_comes_back_meanwhile_keeps_its_files(
+    farm: Control, column: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    subscribe(farm, **{column: 7})
+    send(farm, *SCENE.values())
+    task_id = submit(farm, SCENE)
+    finish(farm, task_id, {"frame_0001.png": b"a frame"})
+    look = storage.ended
+
+    def look_and_be_late() -> list[storage.Ended]:
+        found = look()
+        service.requeue(farm.ctx, farm.user(), task_id, "all")
+        return found
+
+    monkeypatch.setattr(storage, "ended", look_and_be_late)
+    done = step(farm, days=8)
+    assert (done.results, done.projects, done.freed_bytes) == (0, 0, 0)
+    assert (farm.folder(task_id) / "scene.any").exists()
+    assert (farm.folder(task_id) / "output" / "frame_0001.png").exists()
+    assert not [text for text in warnings(farm, task_id) if "deleted" in text]
+    assert list((farm.settings.data_path / "pending").iterdir()) == []
 
 
 def test_both_go_and_the_folder_with_them(farm: Control) -> None:
