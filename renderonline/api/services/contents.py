@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -66,7 +67,8 @@ class Contents:
             if known is not None and self._fits(sha256, known):
                 return
             contents.forget(sha256)
-            self.store.remove(sha256)
+            with suppress(PermissionError):  # Windows: somebody is reading it; it goes with time
+                self.store.remove(sha256)
             if known is not None:
                 log.warning("content %s was changed in its place; it is dropped", sha256)
 
@@ -99,10 +101,14 @@ class Contents:
         def write(_tx: object) -> list[int]:
             sizes = []
             for sha256, (size_bytes, _mtime_ns) in contents.known(hashes, lock=True).items():
-                if storage.is_unused(sha256, stored_before, unwanted_since):
+                if not storage.is_unused(sha256, stored_before, unwanted_since):
+                    continue
+                try:
                     self.store.remove(sha256)
-                    contents.forget(sha256)
-                    sizes.append(size_bytes)
+                except PermissionError:  # Windows: somebody is reading it; the next time
+                    continue
+                contents.forget(sha256)
+                sizes.append(size_bytes)
             return sizes
 
         return self._database.transact(write)

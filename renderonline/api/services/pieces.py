@@ -15,8 +15,9 @@ BLOCK_BYTES = 64 << 10
 """How much is read and written at once. cheroot hands out a block when all of it has come: what of
 a larger one had come when the connection broke would be lost."""
 
-BATCH_BYTES = 4 << 20
-"""How much is handed to the hashing thread at once; so much more may wait for it."""
+BATCH_BYTES = 1 << 20
+"""How much is handed to the hashing thread at once; so much more may wait for it. Larger ones are no
+faster, and the blocks of several threads leave holes in the memory."""
 
 READ_BYTES = 1 << 20
 

@@ -161,6 +161,9 @@ class Storekeeper:
 
         try:
             return self._stores.database.transact(write)
+        except OSError as error:  # on Windows, somebody reads one of them
+            log.warning("the files of task %d cannot go just now: %s", task.task_id, error)
+            return False
         finally:
             self._stores.folders.discard(away)
 
