@@ -59,6 +59,8 @@ setup(
     package_data={"renderonline": ["py.typed"]},
     install_requires=CORE,
     extras_require={
+        # Thumbnails of OpenEXR pictures. Where there is no wheel it wants a compiler.
+        "exr": ["OpenEXR>=3.3,<4"],
         # A Blender for machines that have none. The wheels are made for one Python version
         # each: 4.5 LTS is the one for 3.11.
         "bpy": ['bpy>=4.5,<4.6; python_version == "3.11"'],

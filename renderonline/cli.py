@@ -38,8 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _understood(words: list[str]) -> argparse.Namespace:
     if words == ["node-guard"]:
-        # Started by a node, never by a person: neither the help nor an error offers it.
+        # Started by a node (the next one by an api), never by a person: neither the help nor an
+        # error offers it.
         return argparse.Namespace(command="renderonline.commands.serve:guard")
+    if words == ["thumbnailer"]:
+        return argparse.Namespace(command="renderonline.commands.serve:thumbnailer")
     return parser().parse_args(words)
 
 

@@ -152,7 +152,7 @@ def main(argv: Sequence[str]) -> int:
     problem = install_system_packages()
     if problem:
         return give_up(problem)
-    wanted = ["--editable", ".[bpy,test,lint]"]
+    wanted = ["--editable", ".[bpy,exr,test,lint]"]
     try:
         python = environment.prepare(ENVIRONMENT, wanted, CHECKOUT, say)
     except environment.EnvironmentFailed as error:

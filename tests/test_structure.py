@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "__main__": ("cli",),
     "cli": (*GROUND, "commands"),
     "commands": (*GROUND, "client", "frames", "api.app", "node.app"),
-    "commands.serve": (*GROUND, "commands", "api.app", "node"),
+    "commands.serve": (*GROUND, "commands", "api.app", "node", "thumbnailer"),
     # The administrator's commands work on the database, with the api running or not.
     "commands.admin": (*GROUND, "commands", "api.app", "api.services", "api.db", "api.domain"),
     "commands.storage": (*GROUND, "commands", "api.services"),
@@ -55,6 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "sizes": (),
     "manifests": ("wire", "names"),
     "blendfile": (),
+    "thumbnailer": (),
     "engines": ("wire", "frames", "paths"),
     "client": (*GROUND, "frames", "blendfile"),
     "node": (*GROUND, "serving", "engines", "client", "frames"),
@@ -79,6 +80,7 @@ ONLY_IN = {
     "cheroot": ("serving",),
     "rich": ("commands",),
     "bpy": ("engines",),
+    "OpenEXR": ("thumbnailer",),
     "zstandard": ("blendfile", "client.blend"),
     "blender_asset_tracer": ("client.blend",),
 }

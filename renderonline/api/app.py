@@ -12,7 +12,7 @@ from renderonline.api.db import tasks
 from renderonline.api.db.connection import Database, DatabaseError, DatabaseFull
 from renderonline.api.db.connection_string import parse
 from renderonline.api.hpc_client import HpcClient
-from renderonline.api.http import nodes, original, ours
+from renderonline.api.http import nodes, original, ours, thumbnails
 from renderonline.api.http.cors import Cors
 from renderonline.api.http.multipart_body import OVERHEAD_BYTES
 from renderonline.api.loops import Background, Loops
@@ -26,6 +26,7 @@ from renderonline.api.services.stop import Stopper
 from renderonline.api.services.storekeeping import Storekeeper
 from renderonline.api.services.stores import open_stores
 from renderonline.api.services.watch import Watch
+from renderonline.api.storage.thumbnails import Thumbnailer
 from renderonline.config import ApiSettings, ConfigError, Loaded
 from renderonline.serving import HttpError, JsonApp, Server
 
@@ -80,6 +81,8 @@ class Api:
         app = JsonApp(_unavailable)
         original.routes(app, self.ctx)
         ours.routes(app, self.ctx)
+        self._thumbnailer = Thumbnailer()
+        thumbnails.routes(app, self.ctx, self._thumbnailer)
         self._server = Server(
             Cors(app),
             settings.listen_host,
@@ -111,6 +114,7 @@ class Api:
         self._loops.close()
         self._background.close()
         self._visitors.close()
+        self._thumbnailer.close()
         self._stores.close()
         self.database.close()
 

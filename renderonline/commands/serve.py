@@ -26,3 +26,10 @@ def guard(_args: argparse.Namespace) -> int:
     from renderonline.node import guard
 
     return guard.main()
+
+
+def thumbnailer(_args: argparse.Namespace) -> int:
+    """The small process that opens pictures for the api; started by the api itself."""
+    from renderonline import thumbnailer
+
+    return thumbnailer.main()

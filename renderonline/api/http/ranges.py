@@ -7,7 +7,7 @@ at most: who asks for several gets the whole, which the RFC allows.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Protocol
 
 import bottle
@@ -31,7 +31,7 @@ class Content(Protocol):
         """Names these very bytes (a strong validator), without quotes; nothing in it needs any."""
         ...
 
-    def pieces(self, start: int, stop: int) -> Iterator[bytes]:
+    def pieces(self, start: int, stop: int) -> Iterable[bytes]:
         """The bytes from `start` up to `stop`. An OSError breaks the answer off."""
         ...
 
@@ -45,7 +45,7 @@ def answer(content: Content, headers: Mapping[str, str]) -> bottle.HTTPResponse:
     tag = f'"{content.etag}"'
     told = {**headers, "ETag": tag, "Accept-Ranges": "bytes"}
     if is_known(serving.header("If-None-Match"), tag):
-        return bottle.HTTPResponse(b"", 304, headers=told)
+        return unchanged(content.etag, headers)
     try:
         part = _asked(content, tag)
     except Unsatisfiable:
@@ -57,6 +57,11 @@ def answer(content: Content, headers: Mapping[str, str]) -> bottle.HTTPResponse:
     is_head = bottle.request.method == "HEAD"
     body = b"" if is_head or start == stop else content.pieces(start, stop)
     return bottle.HTTPResponse(body, 200 if part is None else 206, headers=told)
+
+
+def unchanged(etag: str, headers: Mapping[str, str]) -> bottle.HTTPResponse:
+    """The answer to whom has these bytes."""
+    return bottle.HTTPResponse(b"", 304, headers={**headers, "ETag": f'"{etag}"'})
 
 
 def _asked(content: Content, tag: str) -> tuple[int, int] | None:

@@ -94,6 +94,11 @@ def frame_file(ctx: Context, user: model.User, task_id: int, frame: int, name: s
     return found
 
 
+def entries_of(ctx: Context, user: model.User, task_id: int, frame: int) -> list[Entry]:
+    """The results of one frame. Raises Refused."""
+    return _place(ctx, user, task_id).of_frames(FrameSet.of([frame]))
+
+
 def files_of(
     ctx: Context, user: model.User, task_id: int, frames: FrameSet
 ) -> dict[int, list[str]]:
