@@ -27,6 +27,7 @@ from mariadb import private_server
 
 from renderonline import wire
 from renderonline.client import Client
+from renderonline.config import CertificateFiles
 from renderonline.engines.template import expand
 from renderonline.wire import TaskState
 
@@ -98,6 +99,7 @@ class Farm:
     client: Client
     headers: Mapping[str, str]
     engines: Mapping[str, int]  # by extension, lower case: the id
+    trusted: str | None = None  # a PEM file, where it speaks TLS
     _known: set[Path] = field(default_factory=set)
 
     def submit(
@@ -112,6 +114,7 @@ class Farm:
         answer = requests.post(
             f"{self.client.server}/renderapi/v1/enqueue",
             headers=self.headers,
+            verify=self.trusted,
             files={"file": (project.name, content), "request": (None, wire.encode(request))},
             timeout=60,
         )
@@ -165,12 +168,21 @@ def farm(
     engines: Sequence[Engine],
     nodes: int = 1,
     connection_string: str | None = None,
+    certificate: CertificateFiles | None = None,
 ) -> Iterator[Farm]:
-    """A farm in `folder`, which should be empty, over SQLite unless told otherwise.
+    """A farm in `folder`, which should be empty, over SQLite unless told otherwise, over TLS with a
+    certificate.
 
     The api's poll takes an hour: what is measured comes from events alone.
     """
-    settings = {"ConnectionString": connection_string} if connection_string else {}
+    settings: dict[str, Any] = {}
+    if connection_string:
+        settings["ConnectionString"] = connection_string
+    if certificate:
+        settings["Certificate"] = {
+            "FullchainPemPath": str(certificate.fullchain_pem_path),
+            "PrivPemPath": str(certificate.priv_pem_path),
+        }
     api = write_config(
         folder, "RenderAPI.json", Port="0", DataPath="api", PollSeconds=3600, **settings
     )
@@ -196,9 +208,12 @@ def farm(
             host = ("--host", "127.0.0.1", "--port", url.rsplit(":", 1)[1])
             _admin(api, "machine", "add", *host)
         url, process = stack.enter_context(program("api", api))
-        client = stack.enter_context(Client(url, headers["email"], headers["token"]))
+        trusted = certificate.fullchain_pem_path if certificate else None
+        user = (headers["email"], headers["token"])
+        client = stack.enter_context(Client(url.replace("0.0.0.0", "127.0.0.1"), *user, trusted))
         ids = {engine.extension: engine.engine_id for engine in client.engines()}
-        yield Farm(folder, process, running, client, headers, ids)
+        pem = str(trusted) if trusted else None
+        yield Farm(folder, process, running, client, headers, ids, pem)
 
 
 def _set_up(api: Path, engines: Sequence[Engine]) -> dict[str, str]:

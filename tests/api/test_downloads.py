@@ -6,6 +6,9 @@ import hashlib
 import http.client
 import io
 import os
+import socket
+import tempfile
+import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -23,6 +26,7 @@ from renderonline.api.services import returns
 from renderonline.api.storage import trees
 from renderonline.api.storage.plain_file import PlainFile
 from renderonline.api.storage.trees import PIECE_BYTES, Changed
+from renderonline.serving import Server
 
 from .control import Control
 from .house import House, running_house
@@ -265,6 +269,38 @@ def test_a_file_that_changes_before_its_last_bytes_are_sent_does_not_look_whole(
     (tmp_path / "a.png").write_bytes(b"other")
     with pytest.raises(Changed):
         next(reading)
+
+
+def test_who_reads_slowly_costs_neither_disk_nor_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server over HTTP keeps what is not taken yet: little, and never in a file."""
+    spooled: list[object] = []
+    monkeypatch.setattr(tempfile, "TemporaryFile", lambda *_args: spooled.append(1))
+    produced = 0
+
+    def app(_environ: object, start_response: Callable[..., object]) -> Iterator[bytes]:
+        nonlocal produced
+        start_response("200 OK", [("Content-Length", str(400 * PIECE_BYTES))])
+        for _ in range(400):
+            produced += PIECE_BYTES
+            yield bytes(PIECE_BYTES)
+
+    server = Server(app, "127.0.0.1", 0)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            seen = -1
+            while seen != produced:  # until it waits for us
+                seen = produced
+                time.sleep(0.2)
+            assert 0 < produced < 100 * PIECE_BYTES
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert len(answer.read()) == 400 * PIECE_BYTES
+    finally:
+        server.close()
+    assert spooled == []
 
 
 def test_nothing_stays_open(house: House) -> None:
