@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import struct
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -266,6 +267,25 @@ def test_a_file_that_changes_before_its_turn_breaks_it_off(
     assert sum(map(len, got)) < content.size_bytes
 
 
+def test_a_link_is_found_where_the_system_cannot_refuse_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, or when it came and went while the file was opened."""
+    monkeypatch.setattr(trees, "_OPEN", os.O_RDONLY)
+    task, secret = tmp_path / "task", tmp_path / "secret"
+    task.mkdir()
+    (task / "a.png").write_bytes(b"mine")
+    (entry,) = trees.entries(task)
+    (task / "a.png").rename(secret)  # the same file, its time and all
+    (task / "a.png").symlink_to(secret)
+    with pytest.raises(Changed):
+        trees.opened(entry)
+    (task / "a.png").unlink()
+    (task / "a.png").write_bytes(b"mine")
+    os.utime(task / "a.png", ns=(entry.mtime_ns, entry.mtime_ns))
+    trees.opened(entry).close()
+
+
 def test_a_file_that_is_written_to_while_it_is_sent_breaks_it_off(tmp_path: Path) -> None:
     task = tmp_path / "task"
     task.mkdir()
@@ -366,6 +386,9 @@ def test_a_member_around_4_gib_and_one_behind_it(size: int, tmp_path: Path) -> N
     first = zip_format.Member(b"a.exr", size, 0)
     tail.seek(len(zip_format.local_header(first)) + size - 12)
     assert tail.read(12) == b"the end of a"
+    form = struct.Struct("<4sL2Q" if size >= GIB_4 - 1 else "<4s3L")
+    assert form.unpack(tail.read(form.size)) == (b"PK\7\x08", 0, size, size)
+    assert tail.read(4) == b"PK\3\4", "the next one follows"
 
 
 @pytest.mark.slow
@@ -402,6 +425,9 @@ def test_more_members_than_16_bits_count(tmp_path: Path) -> None:
         ["bsdtar", "-t", "-f", "a.zip"], cwd=tmp_path, check=True, capture_output=True
     )
     assert len(done.stdout.splitlines()) == 66_000
+    record = whole[-98:-42]  # before the locator of 20 bytes and the end of 22
+    assert record[:4] == b"PK\6\6"
+    assert struct.unpack("<2Q", record[24:40]) == (66_000, 66_000)
     assert b"".join(content.pieces(len(whole) - 5_000_000, len(whole))) == whole[-5_000_000:]
 
 

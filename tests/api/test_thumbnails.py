@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import struct
@@ -21,6 +22,7 @@ import requests
 from PIL import Image
 from support.waiting import wait_until
 
+from renderonline import thumbnailer
 from renderonline.api.storage import thumbnails, trees
 from renderonline.api.storage.thumbnails import Busy, Thumbnailer
 
@@ -288,10 +290,10 @@ def test_one_that_crashes_or_talks_nonsense(
 
 
 def test_one_that_hangs_is_ended(script: Callable[..., Thumbnailer], entry: trees.Entry) -> None:
-    thumbnailer = script("import time; time.sleep(1000)", timeout_s=0.3)
-    made = thumbnailer.make(entry, 100)
+    hanging = script("import time; time.sleep(1000)", timeout_s=0.3)
+    made = hanging.make(entry, 100)
     assert made.error is not None and "took too long" in made.error
-    assert thumbnailer.make(entry, 100) is made, "it is not tried again and again"
+    assert hanging.make(entry, 100) is made, "it is not tried again and again"
 
 
 def test_who_would_wait_behind_too_many_is_sent_away(
@@ -300,24 +302,24 @@ def test_who_would_wait_behind_too_many_is_sent_away(
     for number in range(thumbnails.MAX_WAITING + 1):
         saved(orange(), tmp_path / f"{number}.png")
     *first, last = trees.entries(tmp_path)
-    thumbnailer = script(
+    slow = script(
         "import os, sys, time\n"
         "for line in sys.stdin:\n"
         f"    while not os.path.exists({str(tmp_path / 'go')!r}): time.sleep(0.01)\n"
         '    print(\'{"Error": "is none."}\', flush=True)'
     )
-    threads = [threading.Thread(target=thumbnailer.make, args=(entry, 100)) for entry in first]
+    threads = [threading.Thread(target=slow.make, args=(entry, 100)) for entry in first]
     for thread in threads:
         thread.start()
     try:
-        wait_until(lambda: thumbnailer.waiting == thumbnails.MAX_WAITING, "all of them wait")
+        wait_until(lambda: slow.waiting == thumbnails.MAX_WAITING, "all of them wait")
         with pytest.raises(Busy):
-            thumbnailer.make(last, 100)
+            slow.make(last, 100)
     finally:
         (tmp_path / "go").touch()
         for thread in threads:
             thread.join()
-    assert thumbnailer.make(last, 100).error == "is none."
+    assert slow.make(last, 100).error == "is none."
 
 
 def test_a_server_without_open_exr_says_so(
@@ -333,15 +335,27 @@ def test_a_server_without_open_exr_says_so(
     assert made.error is not None and "extra `exr`" in made.error
 
 
+def test_a_file_that_took_the_place_of_another_is_not_opened(entry: trees.Entry) -> None:
+    """Between the api's look and the process's: it may be a link by now."""
+    status = entry.path.stat()
+    request = {"Path": str(entry.path), "Device": status.st_dev, "Width": 100}
+    answers = io.BytesIO()
+    lines = [json.dumps({**request, "Inode": status.st_ino + n}).encode() for n in (0, 1)]
+    thumbnailer.serve(lines, answers)
+    first, _, rest = answers.getvalue().partition(b"\n")
+    assert "Error" not in json.loads(first)
+    assert json.loads(rest[json.loads(first)["Size"] :]) == {"Error": "has just been replaced."}
+
+
 def test_what_is_kept_is_bounded(
     entry: trees.Entry, script: Callable[..., Thumbnailer], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(thumbnails, "MAX_KEPT_BYTES", 3000)
-    thumbnailer = script("from renderonline import thumbnailer; thumbnailer.main()")
+    made = script("from renderonline import thumbnailer; thumbnailer.main()")
     for width in range(100, 120):
-        assert thumbnailer.make(entry, width).error is None
-    assert thumbnailer._kept_bytes <= 3000
-    assert 0 < len(thumbnailer._kept) < 20
+        assert made.make(entry, width).error is None
+    assert made._kept_bytes <= 3000
+    assert 0 < len(made._kept) < 20
 
 
 def test_log_stayed_quiet(house: House) -> None:

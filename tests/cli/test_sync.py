@@ -20,6 +20,7 @@ from support.waiting import wait_until
 
 from renderonline import wire
 from renderonline.client import Client, NotFound, Refused
+from renderonline.commands.sync import Follower
 from renderonline.serving import HttpError, JsonApp, reply
 
 from .command import Command
@@ -325,6 +326,21 @@ def test_sync_fetches_as_it_appears_until_the_task_is_over(
     ]
     assert f"fetched {folder / '0001.png'}" in sync.said
     assert len(found(folder)) == 4
+
+
+def test_a_follower_that_is_not_due_looks_at_the_end_all_the_same(
+    house: House, client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Follower, "SHARE", 1e12)  # looking takes all of the time
+    task_id = house.task()
+    follower = Follower(client.mirror(task_id, tmp_path))
+    follower.look(client.task(task_id))
+    put(house, task_id, "0001.png", b"first")
+    follower.look(client.task(task_id))
+    assert found(tmp_path) == {}
+    end(house, task_id)
+    follower.look(client.task(task_id))
+    assert found(tmp_path) == {"0001.png": b"first"}
 
 
 def test_sync_that_was_killed_goes_on_where_it_was(
