@@ -59,7 +59,8 @@ def test_project_is_kept_once_and_settled(farm: Control) -> None:
     assert not sent.file.exists()
     assert (farm.folder(task_id) / "scene.any").read_bytes() == b"a project"
     project = farm.folder(task_id) / "scene.any"
-    kept = [name for name in files(farm) if not name.startswith(("farm.sqlite3", "contents/"))]
+    others = ("farm.sqlite3", "contents/", "programs.lock", "uploads.lock")
+    kept = [name for name in files(farm) if not name.startswith(others)]
     assert kept == [project.relative_to(farm.settings.data_path).as_posix()]
     content = farm.ctx.contents.path(sent.sha256)
     assert content is not None

@@ -16,7 +16,6 @@ from cli.certificates import make_certificate
 from support import multipart
 
 from renderonline.client import Client, Refused
-from renderonline.client.submission import Submission
 from renderonline.serving import JsonApp, Server
 
 from .house import FRAMES, House, running_house
@@ -95,9 +94,8 @@ def test_client_is_refused_and_told_the_limit(small_house: House) -> None:
     person = small_house.artist
     url, trusted = small_house.service.url, small_house.certificate
     with Client(url, person.email, person.token, trusted) as client:
-        chosen = next(e for e in client.engines() if e.name == "any")
         with pytest.raises(Refused, match=f"limit of {LIMIT_BYTES} bytes"):
-            client.submit(Submission(file, chosen, FRAMES, None))
+            client.enqueue(file, arguments=FRAMES)
 
 
 # --------------------------------------------------------------------------- silence
