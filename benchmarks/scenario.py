@@ -11,11 +11,16 @@ from simulated_nodes import ENGINE, Behaviour
 
 from renderonline.api import app
 from renderonline.api.db import catalog, tasks
-from renderonline.api.domain.model import Engine
+from renderonline.api.domain.model import OUTPUT_FOLDER, Engine
 from renderonline.api.services import admin, commands
 from renderonline.config import ApiSettings
 
-TEMPLATE = "$RENDERONLINE:@output_dir $RENDERONLINE:start_frame $RENDERONLINE:end_frame"
+ADAPTER = "blender"
+"""One whose renderers tell their frames: of others, start-ups cannot be told from rendering."""
+TEMPLATE = (
+    "-b $RENDERONLINE:@uploaded_file -o $RENDERONLINE:@output_dir/frame_#### -F PNG -x 1 "
+    "-s $RENDERONLINE:start_frame -e $RENDERONLINE:end_frame -a"
+)
 USERS = 20
 PORT = 5001
 
@@ -41,7 +46,7 @@ def fill(settings: ApiSettings, scenario: Scenario, addresses: Sequence[tuple[st
     """A new database with users, an engine, machines and tasks."""
     database = app.open_database(settings)
     try:
-        row = {"name": ENGINE, "extension": ".any", "adapter": "generic"}
+        row = {"name": ENGINE, "extension": ".blend", "adapter": ADAPTER}
         engine_id = admin.add(database, "engine", {**row, "render_argument": TEMPLATE})["engine_id"]
         emails = [f"user{number}@example.com" for number in range(USERS)]
         users = [admin.add(database, "user", {"email": email}) for email in emails]
@@ -61,8 +66,9 @@ def _add_tasks(
 ) -> None:
     values = {"start_frame": "1", "end_frame": str(scenario.frames)}
     for number in range(scenario.tasks):
-        project = settings.data_path / "projects" / str(number) / "scene.any"
-        command = commands.build(engine, values, (), project)
+        project = settings.data_path / "projects" / str(number) / "scene.blend"
+        place = commands.Place(project, project.parent, project.parent / OUTPUT_FOLDER)
+        command = commands.build(engine, values, (), place)
         render = {
             "file_name": project.name,
             "file_path": str(project),

@@ -150,7 +150,7 @@ class Node:
             version="simulated",
             boot=str(self._boot),
             tasks=held,
-            engines=[wire.EngineInfo(engine_id=ENGINE, adapter="generic")],
+            engines=[wire.EngineInfo(engine_id=ENGINE, adapter="blender")],
             platform="linux",
             cores=8,
             memory_bytes=2**35,

@@ -8,6 +8,7 @@ from datetime import timedelta
 import pytest
 
 from renderonline.api.domain.estimate import attempt_seconds_left, task_seconds_left
+from renderonline.api.domain.pace import finished_s
 from renderonline.api.domain.planner import Queue, Record, Waiting
 from tests.api.test_planner import NOW, at_work, task
 
@@ -102,3 +103,20 @@ def test_cold_chunk_starts_up_before_its_first_frame(
     starting = at_work(7, "1-2", frame_since=NOW)
     queue = Queue([task(1, records=records, active=(starting,))])
     assert attempt_seconds_left(queue, 7, 700, NOW) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("frames", "joining", "expected"),
+    [
+        (10, [(0.0, 2.0)], 5.0),
+        (10, [(3.0, 2.0)], 8.0),
+        (10, [(0.0, 1.0), (5.0, 4.0)], 6.0),
+        (10, [(0.0, 1.0), (50.0, 4.0)], 10.0),  # who comes when all is done changes nothing
+        (10, [(0.0, 1.0), (0.0, 1.0), (0.0, 3.0)], 2.0),
+        (0, [(0.0, 1.0)], 0.0),
+    ],
+)
+def test_when_machines_that_join_one_by_one_are_through(
+    frames: float, joining: list[tuple[float, float]], expected: float
+) -> None:
+    assert finished_s(frames, joining) == pytest.approx(expected)

@@ -389,3 +389,44 @@ def test_helping_counts_as_a_licence_and_a_machine() -> None:
     assert len(decide([unlimited], seats(3), everyone=seats(9))) == 2
     assert len(decide([unlimited], seats(3), engine_limits={"blender": 3})) == 1
     assert decide([unlimited], seats(3), engine_limits={"blender": 2}) == []
+
+
+# --------------------------------------------------------------------------- what a start costs
+
+
+def warm_at(frame_s: float, startup_s: float, frames_done: int) -> Record:
+    return Record(frame_s=frame_s, startup_s=startup_s, is_warm=True, frames_done=frames_done)
+
+
+def test_a_machine_stays_with_the_task_it_is_warm_for_while_its_start_has_not_paid_off() -> None:
+    """Two tasks of one user: the older one comes first, but for whom a start there would cost more."""
+    older = task(1, "1-2", records={5: Record(frame_s=1.0, startup_s=10.0)})
+    newer = task(2, records={1: warm_at(1.0, 10.0, frames_done=3)})
+    assert pairs(decide([older, newer], [seat(1, last_task=2)])) == [(2, 1)]
+    # one that has nothing open there begins with the older
+    assert pairs(decide([older, newer], [seat(2)])) == [(1, 2)]
+    # and so does one whose start has paid off: it rendered for twenty times as long
+    paid = task(2, records={1: warm_at(1.0, 10.0, frames_done=300)})
+    assert pairs(decide([older, paid], [seat(1, last_task=2)])) == [(1, 1)]
+
+
+def test_a_machine_leaves_for_a_user_who_has_none() -> None:
+    own = task(2, user_id=1, records={1: warm_at(1.0, 10.0, frames_done=3)})
+    others = [task(3, user_id=1, active=(at_work(8, "1"),)), task(9, user_id=2, priority=50)]
+    assert pairs(decide([own, *others], [seat(1, last_task=2)])) == [(9, 1)]
+
+
+def test_priority_comes_before_any_start() -> None:
+    own = task(2, records={1: warm_at(1.0, 10.0, frames_done=3)})
+    assert pairs(decide([own, task(9, priority=51)], [seat(1, last_task=2)])) == [(9, 1)]
+
+
+def test_a_machine_that_would_come_too_late_is_left_out() -> None:
+    """Two frames are left, and the machine at work has done them before another has started."""
+    nearly = {
+        "records": {7: warm_at(1.0, 10.0, 50)},
+        "active": (at_work(7, "1", frame_since=NOW),),
+        "chunk_frames": None,
+    }
+    assert decide([task(1, "2-3", **nearly)], [seat(1)]) == []
+    assert pairs(decide([task(1, "2-300", **nearly)], [seat(1)])) == [(1, 1)]

@@ -70,7 +70,8 @@ def unknown(todo: int, helpers: int = 0, **fields: object) -> Situation:
         (Record(frame_s=0.2, is_warm=True), situation(40, machines=1), 15),
         # others wait for the machine: no chunk is shorter than its start-up is worth
         (COLD, situation(60, machines=9, has_backlog=True), 38),
-        (WARM, situation(40, machines=9, has_backlog=True), 2),
+        # and a warm one that leaves for them has to start up there
+        (WARM, situation(40, machines=9, has_backlog=True), 40),
         # nothing more urgent waits longer than this for the machine
         (Record(frame_s=5.0, startup_s=30.0), situation(10_000), 240),
         (Record(frame_s=5.0, is_warm=True), situation(10_000), 24),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -23,6 +24,7 @@ class Outlook:
     owed: int = 0  # frames of the active chunks
     machines: int = 0  # at work
     speed: float = 0.0  # of these together, frames per second
+    stays_warm: bool = False  # renderers are kept open: who is at work has no start before him
 
     @property
     def left(self) -> float:
@@ -61,7 +63,13 @@ def outlook(task: Waiting) -> Outlook:
         owed=sum([len(chunk.frames) for chunk in task.active]),
         machines=len(machines),
         speed=sum([speeds.get(machine_id, usual) for machine_id in machines]),
+        stays_warm=any(record.is_warm for record in task.records.values()),
     )
+
+
+def start_s(record: Record, known: Outlook) -> float:
+    """Seconds of start-up before a machine with this record renders its next frame of the task."""
+    return 0.0 if record.is_warm else record.startup_s or known.startup_s or 0.0
 
 
 def chunk_seconds_left(
@@ -77,7 +85,41 @@ def chunk_seconds_left(
         return frames * frame_s
     taken_s = (now - chunk.frame_since).total_seconds()
     usual_s = frame_s
-    if chunk.frame_since == chunk.started_at and not record.is_warm:
-        usual_s += record.startup_s or known.startup_s or 0.0
+    if chunk.frame_since == chunk.started_at:
+        usual_s += start_s(record, known)
     is_overdue = taken_s > OVERDUE * usual_s
     return (frames - 1) * frame_s + (taken_s if is_overdue else max(0.0, usual_s - taken_s))
+
+
+def seconds_alone(task: Waiting, known: Outlook, now: datetime) -> float | None:
+    """Until the machines at work have rendered all that waits, too, if nobody joins them; None:
+    nothing is known of the task's pace, or nobody is at work. O(n log n) in their number."""
+    if known.frame_s is None or task.todo is None:
+        return None
+    free_in_s: dict[int, float] = {}
+    for chunk in task.active:
+        left_s = chunk_seconds_left(task, chunk, known, now) or 0.0
+        free_in_s[chunk.machine_id] = free_in_s.get(chunk.machine_id, 0.0) + left_s
+    again_s = 0.0 if known.stays_warm else known.startup_s or 0.0
+    joining = sorted(
+        (left_s + again_s, known.speed_of(task.record(machine_id)))
+        for machine_id, left_s in free_in_s.items()
+    )
+    return finished_s(float(len(task.todo)), joining) if joining else None
+
+
+def finished_s(frames: float, joining: Sequence[tuple[float, float]]) -> float:
+    """Seconds until `frames` are rendered by machines that join one after the other.
+
+    `joining`: of each, or of several, the second in which they begin and their frames per second,
+    sorted; at least one.
+    """
+    if frames <= 0:
+        return 0.0
+    speed = rendered = now_s = 0.0
+    for begin_s, more in joining:
+        if rendered + speed * (begin_s - now_s) >= frames:
+            break
+        rendered += speed * (begin_s - now_s)
+        now_s, speed = begin_s, speed + more
+    return now_s + (frames - rendered) / speed

@@ -10,6 +10,7 @@ ahead of time; idle ones that find nothing help with the last frames of others (
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime
@@ -17,9 +18,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-from renderonline.api.domain.pace import Outlook
+from renderonline.api.domain.pace import Outlook, seconds_alone, start_s
 from renderonline.api.domain.queue_index import Group, Queue, Rank
-from renderonline.api.domain.sizing import Situation, chunk_size, first_frames
+from renderonline.api.domain.sizing import START_SHARE, Situation, chunk_size, first_frames
 from renderonline.api.domain.tails import Tail, copied_frames, tail_of
 from renderonline.api.domain.workload import (
     ActiveChunk,
@@ -45,6 +46,9 @@ __all__ = [
 
 BUSY_LOAD = 1.5
 """Runnable processes per core above which a machine that looks idle has other things to do."""
+
+STAYING = 0.5
+"""Machines by which a user may be behind before one leaves the task that it is warm for."""
 
 NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
@@ -97,11 +101,15 @@ class _Call:
         self._limits = engine_limits
         self._before: dict[int, Waiting] = {}  # tasks that were changed, as they were
         self._outlooks: dict[int, Outlook] = {}
+        self._alone: dict[int, tuple[Waiting, float | None]] = {}
         self._taken: set[int] = set()  # machines
+        # user → how many of their machines are planned for, and so count as free
+        self._leaving: Counter[int] = Counter()
 
     def give(self, seats: Sequence[Seat]) -> None:
         """Waiting frames to these machines, as long as there are some that suit one."""
         pools = self._pools(seats)
+        self._leaving = Counter(filter(None, map(self._user_of, seats)))
         offers: dict[int, Iterator[Seat]] = {}  # task → machines that have not been offered it
         passed: set[int] = set()  # tasks that none of the machines can have
         while (found := self._next(pools, passed)) is not None:
@@ -109,7 +117,8 @@ class _Call:
             if task.task_id not in offers:
                 offers[task.task_id] = self._offers(task, pool)
             for seat in offers[task.task_id]:
-                if self._give(task, seat, pool):
+                stays = self._stays(seat, task, pool, pools)
+                if (stays and self._give(stays[0], seat, stays[1])) or self._give(task, seat, pool):
                     self._take(seat, pools.values())
                     break
             else:
@@ -164,7 +173,7 @@ class _Call:
             if self._is_at_limit(pool.group.requirement.engine):
                 continue
             is_passed = partial(self._is_passed, passed, pool)
-            rank = self._queue.first(pool.group, self._usage, is_passed)
+            rank = self._queue.first(pool.group, self._usage, is_passed, self._leaving)
             if rank is not None and (best is None or rank < best[0]):
                 best = (rank, pool)
         if best is None:
@@ -211,8 +220,52 @@ class _Call:
             return False
         return not (record.avoid and self._roster.has_another(task))
 
+    def _stays(
+        self, seat: Seat, task: Waiting, pool: _Pool, pools: Mapping[Requirement, _Pool]
+    ) -> tuple[Waiting, _Pool] | None:
+        """What the machine should rather go on with than start up for `task`, if anything.
+
+        Between users, as long as that costs the other one less than half a machine; between tasks
+        of one user, until its start has paid off, unless another start pays off as well.
+        """
+        own = self._queue.get(seat.last_task or 0)
+        if own is None or own.task_id == task.task_id or own.priority != task.priority:
+            return None
+        record, its_pool = own.record(seat.machine_id), pools.get(own.requirement)
+        if not record.is_warm or its_pool is None or seat.machine_id not in its_pool.seats:
+            return None
+        if not self._queue.is_ready(own.task_id) or not self._may_have(own, seat):
+            return None
+        if own.user_id != task.user_id:
+            is_close = self._share(own) <= self._share(task) + STAYING
+        else:
+            paid_s = START_SHARE * start_s(replace(record, is_warm=False), self._outlook(own))
+            is_paid = record.frames_done * (record.frame_s or 0.0) >= paid_s
+            is_close = not is_paid and not self._pays_off(task, seat, pool)
+        return (own, its_pool) if is_close else None
+
+    def _share(self, task: Waiting) -> float:
+        return self._queue.share(task.user_id, self._usage, self._leaving)
+
+    def _pays_off(self, task: Waiting, seat: Seat, pool: _Pool) -> bool:
+        """Whether the machine's part of the task is known to be worth a start."""
+        known, record = self._outlook(task), task.record(seat.machine_id)
+        frame_s = record.frame_s or known.frame_s
+        if task.todo is None or frame_s is None:
+            return task.todo is None
+        part = self._situation(task, seat, pool).fair_share(record)
+        return part * frame_s >= START_SHARE * start_s(record, known)
+
+    def _user_of(self, seat: Seat) -> int | None:
+        """Whose task the machine is at; None: nobody's."""
+        found = seat.after and self._queue.at_work(seat.machine_id, seat.after)
+        return found[0].user_id if found else None
+
     def _take(self, seat: Seat, pools: Iterable[_Pool]) -> None:
         self._taken.add(seat.machine_id)
+        user_id = self._user_of(seat)
+        if user_id is not None:
+            self._leaving -= Counter((user_id,))
         for pool in pools:
             pool.seats.pop(seat.machine_id, None)
 
@@ -224,12 +277,36 @@ class _Call:
             self._decide(task, Assignment(task.task_id, seat.machine_id, None, seat.after))
             return True
         record = task.record(seat.machine_id)
+        if self._comes_too_late(task, seat, record):
+            return False
         size = chunk_size(task.chunk_frames, record, self._situation(task, seat, pool))
         if not size:
             return False
         frames = first_frames(task, size)
         self._decide(task, Assignment(task.task_id, seat.machine_id, frames, seat.after))
         return True
+
+    def _comes_too_late(self, task: Waiting, seat: Seat, record: Record) -> bool:
+        """Whether those at work would have rendered everything before this machine had started
+        and saved a frame."""
+        known = self._outlook(task)
+        wait_s = seat.free_in_s + start_s(record, known)
+        if not known.machines or not wait_s or task.preview.runs:
+            return False
+        alone_s = self._alone_s(task)
+        if alone_s is None:
+            return False
+        # Those at work are, on the mean, in the middle of a frame when the last one is begun.
+        frame_s = record.frame_s or known.frame_s or 0.0
+        return wait_s + frame_s > alone_s + 0.5 * (known.frame_s or 0.0)
+
+    def _alone_s(self, task: Waiting) -> float | None:
+        """See pace.seconds_alone; worked out once for each state of the task."""
+        found = self._alone.get(task.task_id)
+        if found is None or found[0] is not task:
+            seconds = seconds_alone(task, self._outlook(task), self._now)
+            found = self._alone[task.task_id] = (task, seconds)
+        return found[1]
 
     def _situation(self, task: Waiting, seat: Seat, pool: _Pool) -> Situation:
         assert task.todo is not None

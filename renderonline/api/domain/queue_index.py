@@ -12,9 +12,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from types import MappingProxyType
 
 from renderonline.api.domain.pace import Outlook, outlook
 from renderonline.api.domain.workload import ActiveChunk, Requirement, Waiting
+
+NOBODY: Mapping[int, int] = MappingProxyType({})
 
 LEAST_WEIGHT = 0.001
 """A subscription without weight comes after all others, but it does come."""
@@ -67,6 +70,10 @@ class _Level:
         # (floor, order of the oldest task, user), sorted: a lower bound of what the user's rank is
         self.line: list[tuple[float, int, int]] = []
         self._keys: dict[int, tuple[float, int, int]] = {}
+
+    def next(self, user_id: int, is_passed: Callable[[int], bool]) -> tuple[int, int] | None:
+        """Of the user's tasks the first that is to be had: its order and its id."""
+        return next((place for place in self.tasks[user_id] if not is_passed(place[1])), None)
 
     def rank_user(self, user_id: int, floor: float) -> None:
         """Put the user where their floor and oldest task belong."""
@@ -196,28 +203,49 @@ class Queue:
         return found[1]
 
     def first(
-        self, group: Group, usage: Mapping[int, float], is_passed: Callable[[int], bool]
+        self,
+        group: Group,
+        usage: Mapping[int, float],
+        is_passed: Callable[[int], bool],
+        leaving: Mapping[int, int] = NOBODY,
     ) -> Rank | None:
         """The next of the group's tasks, by priority, share and age.
 
         `usage`: what each user recently used, in machines. `is_passed` says of a task id that the
-        task is not to be had just now.
+        task is not to be had just now. `leaving`: of the users' machines, those that are planned
+        for and so count as free; of few users.
         """
         for negative_priority in group.line:
-            best: Rank | None = None
             level = group.levels[negative_priority]
+
+            def rank(
+                user_id: int, level: _Level = level, first: int = negative_priority
+            ) -> Rank | None:
+                found = level.next(user_id, is_passed)
+                return Rank(first, self.share(user_id, usage, leaving), *found) if found else None
+
+            ranks = [rank(user_id) for user_id in leaving if user_id in level.tasks]
+            best = min(filter(None, ranks), default=None)
             for floor, oldest, user_id in level.line:
                 if best is not None and (best.share, best.order) < (floor, oldest):
                     break
-                share = floor + usage.get(user_id, 0.0) / self._users[user_id].weight
-                for order, task_id in level.tasks[user_id]:
-                    if not is_passed(task_id):
-                        rank = Rank(negative_priority, share, order, task_id)
-                        best = rank if best is None or rank < best else best
-                        break
+                if user_id not in leaving and (found := rank(user_id)) is not None:
+                    best = found if best is None else min(best, found)
             if best is not None:
                 return best
         return None
+
+    def is_ready(self, task_id: int) -> bool:
+        """Whether some of the task waits for a machine."""
+        entry = self._entries.get(task_id)
+        return entry is not None and entry.is_ready
+
+    def share(
+        self, user_id: int, usage: Mapping[int, float], leaving: Mapping[int, int] = NOBODY
+    ) -> float:
+        """A user's place in line; see `first`. They have tasks here."""
+        user = self._users[user_id]
+        return user.floor + (usage.get(user_id, 0.0) - leaving.get(user_id, 0)) / user.weight
 
     # ----------------------------------------------------------------- what is counted
 

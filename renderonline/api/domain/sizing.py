@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from renderonline.api.domain.pace import FASTEST_FRAME_S, Outlook
+from renderonline.api.domain.pace import FASTEST_FRAME_S, Outlook, finished_s, start_s
 from renderonline.api.domain.workload import UNKNOWN, Record, Waiting
 from renderonline.frames import FrameSet
 
@@ -48,11 +48,20 @@ class Situation:
     has_backlog: bool = False  # other tasks wait for the same machines
 
     def fair_share(self, record: Record) -> float:
-        """Frames that let this machine end with all the others, less those that it has."""
-        speed = self.outlook.speed_of(record)
-        others = self.outlook.speed + self.helpers * self.outlook.speed_of(UNKNOWN)
-        total = others if self.is_at_work else others + speed
-        return (self.todo + self.outlook.left) * speed / total - self.own
+        """Frames that let this machine end with all the others, less those that it has.
+
+        Where renderers are kept open, who is not at work yet has a start before his first frame.
+        """
+        known = self.outlook
+        speed, helping = known.speed_of(record), self.helpers * known.speed_of(UNKNOWN)
+        begin_s = start_s(record, known) if known.stays_warm and not self.is_at_work else 0.0
+        joining = [(0.0, known.speed)] if known.speed else []
+        if not self.is_at_work:
+            joining.append((begin_s, speed))
+        if helping:
+            joining.append((start_s(UNKNOWN, known) if known.stays_warm else 0.0, helping))
+        over_s = finished_s(self.todo + known.left, sorted(joining))
+        return speed * max(over_s - begin_s, 0.0) - self.own
 
 
 def chunk_size(fixed: int | None, record: Record, situation: Situation) -> int:
@@ -85,7 +94,9 @@ def _learning(record: Record, situation: Situation, fair: float) -> int:
 def _steady(record: Record, situation: Situation, fair: float) -> int:
     assert record.frame_s is not None
     frame_s = max(record.frame_s, FASTEST_FRAME_S)
-    startup_s = 0.0 if record.is_warm else record.startup_s or situation.outlook.startup_s or 0.0
+    startup_s = start_s(record, situation.outlook)
+    if situation.has_backlog:  # who is sent away from here has to start elsewhere
+        startup_s = start_s(replace(record, is_warm=False), situation.outlook)
     worth = math.ceil(max(START_SHARE * startup_s, LEAST_S) / frame_s)
     if not situation.has_backlog:
         # No machine would have anything else to do: a start-up more is better than waiting.

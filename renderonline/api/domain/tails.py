@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from renderonline.api.domain.pace import Outlook, chunk_seconds_left
+from renderonline.api.domain.pace import Outlook, chunk_seconds_left, start_s
 from renderonline.api.domain.workload import ActiveChunk, Record, Waiting
 from renderonline.frames import FrameSet
 
@@ -63,7 +63,7 @@ def copied_frames(tail: Tail, record: Record, known: Outlook) -> FrameSet | None
 def _balanced(tail: Tail, left_s: float, frame_s: float, record: Record, known: Outlook) -> int:
     """With how many frames both machines are done soonest; 0: where that is hardly sooner."""
     own_s = record.frame_s or known.frame_s or frame_s
-    startup_s = 0.0 if record.is_warm else record.startup_s or known.startup_s or 0.0
+    startup_s = start_s(record, known)
 
     def over_s(count: int) -> float:
         first_s = left_s - count * frame_s if count < tail.frames else 0.0

@@ -109,6 +109,7 @@ class Seat:
     load: float | None = None  # runnable processes per core
     free_in_s: float = 0.0  # 0: idle; else it works, and is expected to be free then
     after: int | None = None  # the attempt that it works on
+    last_task: int | None = None  # that it was given; its renderer may still be open for it
 
 
 @dataclass(frozen=True, slots=True)

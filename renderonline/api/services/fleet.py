@@ -80,6 +80,7 @@ class View:
             load=vitals.load,
             free_in_s=free_in_s,
             after=self.held[-1] if self.held else None,
+            last_task=self.last_task,
         )
 
 
