@@ -93,9 +93,11 @@ def test_client_is_refused_and_told_the_limit(small_house: House) -> None:
     file.write_bytes(b"x" * 8_000_000)
     person = small_house.artist
     url, trusted = small_house.service.url, small_house.certificate
-    with Client(url, person.email, person.token, trusted) as client:
-        with pytest.raises(Refused, match=f"limit of {LIMIT_BYTES} bytes"):
-            client.enqueue(file, arguments=FRAMES)
+    with (
+        Client(url, person.email, person.token, trusted) as client,
+        pytest.raises(Refused, match=f"limit of {LIMIT_BYTES} bytes"),
+    ):
+        client.enqueue(file, arguments=FRAMES)
 
 
 # --------------------------------------------------------------------------- silence
