@@ -98,6 +98,7 @@ def _create(ctx: Context, user: User) -> bottle.HTTPResponse:
         sha256=_sha256(_metadata(metadata)),
         metadata=metadata,
     )
+    ctx.uploads.check_length(upload.length)  # before its body is asked for, which is too large, too
     has_bytes = _content_type() == PIECE_TYPE and serving.body_length() != 0
     upload_id, offset = ctx.uploads.create(user, upload, _piece(0) if has_bytes else None)
     headers = {"Location": f"{ROOT}/{upload_id}"}

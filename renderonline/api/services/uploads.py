@@ -60,17 +60,21 @@ class Uploads:
         self._flushes: dict[str, Future[None]] = {}
         self._hashes: dict[str, RunningHash] = {}
 
-    def create(self, user: User, upload: Upload, piece: Piece | None = None) -> tuple[str, int]:
-        """A new upload, perhaps with its first bytes; its id, and how many have come.
-
-        One that comes whole with its creation leaves nothing but its content.
-        """
-        if upload.length > self._limit_bytes:
+    def check_length(self, length: int) -> None:
+        """Raises Refused 413 for a file that is not taken at all."""
+        if length > self._limit_bytes:
             raise Refused(
                 413,
                 "too_large",
                 f"The file is larger than this server's limit of {self._limit_bytes} bytes.",
             )
+
+    def create(self, user: User, upload: Upload, piece: Piece | None = None) -> tuple[str, int]:
+        """A new upload, perhaps with its first bytes; its id, and how many have come.
+
+        One that comes whole with its creation leaves nothing but its content.
+        """
+        self.check_length(upload.length)
         if piece is not None and (piece.length or 0) > upload.length:
             raise too_long(upload.length)
         self._room.check(user, upload.length)
