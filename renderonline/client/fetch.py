@@ -6,6 +6,7 @@ ETag): only the same bytes are gone on with.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -187,7 +188,8 @@ class _Part:
     def finish(self, modified_ns: int | None) -> None:
         """All is there."""
         if modified_ns is not None:
-            os.utime(self.path, ns=(modified_ns, modified_ns))
+            with contextlib.suppress(OSError, OverflowError):  # a time that this disk cannot have
+                os.utime(self.path, ns=(modified_ns, modified_ns))
         self.path.replace(self._target)
         self._tag_file.unlink(missing_ok=True)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from urllib.parse import quote
 
@@ -40,10 +40,10 @@ class Known:
     def modified_ns(self) -> int:
         """When it was changed last, since 1970. Raises Refused where that is no time."""
         try:
-            moment = datetime.fromisoformat(self.file.modified)
-        except ValueError:
+            since = datetime.fromisoformat(self.file.modified) - EPOCH
+        except (ValueError, TypeError):  # no time, or one of nowhere
             raise Refused(f"{self.file.path!r} has no time: {self.file.modified!r}.") from None
-        return round((moment - EPOCH).total_seconds() * 1e6) * 1000
+        return since // timedelta(microseconds=1) * 1000
 
 
 class Mirror:

@@ -73,7 +73,10 @@ def test_what_is_being_written_is_no_result_yet(house: House) -> None:
     task_id = house.task()
     put(house, task_id, f"{UNFINISHED}7/frame_0001.png", f"a/{UNFINISHED}8/x.png", "a/y.png")
     assert paths(house, task_id) == ["a/y.png"]
-    assert status(house, f"tasks/{task_id}/files/{UNFINISHED}7/frame_0001.png") == 404
+    put(house, task_id, f"{UNFINISHED}file.png")
+    assert paths(house, task_id) == ["a/y.png"]
+    for name in (f"{UNFINISHED}7/frame_0001.png", f"{UNFINISHED}file.png"):
+        assert status(house, f"tasks/{task_id}/files/{name}") == 404
 
 
 def test_a_task_of_the_originals_has_its_results_beside_its_project(house: House) -> None:

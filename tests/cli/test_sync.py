@@ -254,12 +254,13 @@ def test_what_goes_or_changes_meanwhile_is_left_to_the_next_look(
         assert [file.name for file in client.results(1, tmp_path)] == ["0001.png", "z.png"]
 
 
-def test_a_time_that_is_none(serve: Serve, tmp_path: Path) -> None:
+@pytest.mark.parametrize("modified", ["yesterday", "", "2026-01-01T00:00:00", "2026-01-01"])
+def test_a_time_that_is_none(modified: str, serve: Serve, tmp_path: Path) -> None:
     app = JsonApp()
 
     @app.get("/renderapi/v1/tasks/1/files")
     def _files() -> object:
-        file = wire.ResultFile(path="a.png", size=5, modified="yesterday")
+        file = wire.ResultFile(path="a.png", size=5, modified=modified)
         return reply(wire.FilesResponse(files=[file]))
 
     with (

@@ -170,7 +170,7 @@ def content_for(ctx: Context, task_id: int, sha256: str) -> PlainFile | None:
     if path is None:
         return None
     status = path.stat()
-    entry = Entry(path.parent, sha256, path, status.st_size, status.st_mtime_ns)
+    entry = Entry(path.parent, sha256, str(path), status.st_size, status.st_mtime_ns)
     return PlainFile(entry, etag=sha256)
 
 

@@ -58,7 +58,7 @@ class Place:
         """The frame that a result is of, or one of: by its name."""
         variant = entry.name.partition("/")[0]
         owed = self.frames.get(variant) or self.frames.get("") or FrameSet()
-        return frame_of(entry.path.name, owed, None)
+        return frame_of(entry.file_name, owed, None)
 
 
 def files(

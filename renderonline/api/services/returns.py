@@ -92,7 +92,7 @@ def _put(ctx: Context, job: Job, path: str, file: Path, crc: int) -> None:
             raise Refused(400, "bad_request", f"{path} leads out of the task's folder.")
         # By the time that the file brings along: what is at its place later may be another one.
         status = file.stat()
-        entry = Entry(job.render.task_dir, path, target, status.st_size, status.st_mtime_ns)
+        entry = Entry(job.render.task_dir, path, str(target), status.st_size, status.st_mtime_ns)
         ctx.folders.put(file, target)
         sync_folder(target.parent)
         ctx.folders.checksums.book(job.render.task_dir).note(entry, status.st_size, crc)

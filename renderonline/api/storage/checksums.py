@@ -54,10 +54,10 @@ class Book:
     def nearest(self, entry: Entry, offset: int) -> tuple[int, int]:
         """The last place at or before `offset` up to which the file's CRC is known, and that CRC."""
         with self._lock:
-            size, mtime_ns, crc = self._whole.get(str(entry.path), (-1, -1, 0))
+            size, mtime_ns, crc = self._whole.get(entry.place, (-1, -1, 0))
             if (size, mtime_ns) == (entry.size_bytes, entry.mtime_ns) and offset >= size:
                 return size, crc
-            begun = self._begun.get(str(entry.path))
+            begun = self._begun.get(entry.place)
             if begun is None or (begun.size_bytes, begun.mtime_ns) != (
                 entry.size_bytes,
                 entry.mtime_ns,
@@ -74,7 +74,7 @@ class Book:
     def note(self, entry: Entry, offset: int, crc: int) -> None:
         """The file's first `offset` bytes have this CRC."""
         with self._lock:
-            row = (str(entry.path), entry.size_bytes, entry.mtime_ns, offset, crc)
+            row = (entry.place, entry.size_bytes, entry.mtime_ns, offset, crc)
             if self._add(*row):
                 self._unsaved.append(json.dumps(row))
             is_due = len(self._unsaved) >= MAX_UNSAVED
@@ -155,6 +155,12 @@ class Checksums:
         with self._lock:
             self._books.pop(file, None)
             file.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Write down what is new."""
+        with self._lock:
+            for book in self._books.values():
+                book.save()
 
     def repair(self) -> None:
         """At start: forget the folders that are gone."""

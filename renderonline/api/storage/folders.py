@@ -176,6 +176,7 @@ class TaskFolders:
 
     def close(self) -> None:
         """What is on its way from here belongs to nobody any more."""
+        self.checksums.close()
         self._programs.close()
 
     def _repair(self, number: int, is_wanted: Callable[[Path], bool]) -> None:

@@ -48,9 +48,18 @@ class Entry:
 
     root: Path  # below it, no link is on the way to the file
     name: str  # what it is called: relative, "/" between its parts, fit for UTF-8
-    path: Path
+    place: str  # its path; a text, since there may be a hundred thousand
     size_bytes: int
     mtime_ns: int
+
+    @property
+    def path(self) -> Path:
+        return Path(self.place)
+
+    @property
+    def file_name(self) -> str:
+        """The last part of its name."""
+        return self.name.rpartition("/")[2]
 
 
 def entries(root: Path, inside: str = "", but: Collection[Path] = ()) -> list[Entry]:
@@ -64,7 +73,7 @@ def entries(root: Path, inside: str = "", but: Collection[Path] = ()) -> list[En
     if folder is None:
         return []
     found = [
-        Entry(root, shown(name), Path(path), status.st_size, status.st_mtime_ns)
+        Entry(root, shown(name), path, status.st_size, status.st_mtime_ns)
         for name, path, status in _files(folder, {str(path) for path in but})
     ]
     return sorted(found, key=lambda entry: entry.name)
@@ -72,13 +81,13 @@ def entries(root: Path, inside: str = "", but: Collection[Path] = ()) -> list[En
 
 def find(root: Path, inside: str, name: str) -> Entry | None:
     """The plain file that `entries` calls `name`; None if there is none."""
-    *above, last = name.split("/")
-    is_finished = not any(part.startswith(UNFINISHED) for part in above)
+    *above, last = parts = name.split("/")
+    is_finished = not any(part.startswith(UNFINISHED) for part in parts)
     folder = _folder(root, "/".join([*filter(None, [inside]), *above])) if is_finished else None
     if folder is not None and _is_usable(last) and "" not in above:
         status = _plain_file(folder / last)
         if status is not None:
-            return Entry(root, name, folder / last, status.st_size, status.st_mtime_ns)
+            return Entry(root, name, str(folder / last), status.st_size, status.st_mtime_ns)
     if "�" not in name:
         return None
     return next((entry for entry in entries(root, inside) if entry.name == name), None)
@@ -99,7 +108,7 @@ def opened_as_it_is(entry: Entry) -> io.FileIO:
     """The plain file that is there now, with any content. Raises Changed if none is, or not below
     the root."""
     try:
-        descriptor = os.open(entry.path, _OPEN)
+        descriptor = os.open(entry.place, _OPEN)
     except OSError as error:
         raise changed(entry, error.strerror or "it cannot be opened") from None
     file = io.FileIO(descriptor)
@@ -138,7 +147,7 @@ def shown(name: str) -> str:
 
 
 def changed(entry: Entry, why: str) -> Changed:
-    log.warning("%s is not handed out as promised: %s", entry.path, why)
+    log.warning("%s is not handed out as promised: %s", entry.place, why)
     return Changed(f"{entry.name}: {why}")
 
 
@@ -154,6 +163,8 @@ def _files(root: Path, but: Collection[str]) -> Iterator[tuple[str, str, os.stat
             log.warning("%s cannot be listed: %s", folder, error.strerror)
             continue
         for name in names:
+            if name.startswith(UNFINISHED):
+                continue
             path = os.path.join(folder, name)  # noqa: PTH118
             try:
                 status = os.lstat(path)
@@ -161,7 +172,7 @@ def _files(root: Path, but: Collection[str]) -> Iterator[tuple[str, str, os.stat
                 continue  # gone between listing and looking
             if stat.S_ISREG(status.st_mode) and not _leads_elsewhere(status):
                 yield inside + name, path, status
-            elif _is_real_folder(status) and path not in but and not name.startswith(UNFINISHED):
+            elif _is_real_folder(status) and path not in but:
                 pending.append((f"{inside}{name}/", path))
 
 
