@@ -169,9 +169,10 @@ def farm(
     nodes: int = 1,
     connection_string: str | None = None,
     certificate: CertificateFiles | None = None,
+    node_settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Farm]:
     """A farm in `folder`, which should be empty, over SQLite unless told otherwise, over TLS with a
-    certificate.
+    certificate. `node_settings`: further ones of HPCServer.json.
 
     The api's poll takes an hour: what is measured comes from events alone.
     """
@@ -201,7 +202,12 @@ def farm(
         for number in range(1, nodes + 1):
             place = folder / f"node{number}"
             node = write_config(
-                place, "HPCServer.json", Port="0", DataPath="data", RenderingEngines=offered
+                place,
+                "HPCServer.json",
+                Port="0",
+                DataPath="data",
+                RenderingEngines=offered,
+                **(node_settings or {}),
             )
             url, process = stack.enter_context(program("node", node))
             running.append(process)

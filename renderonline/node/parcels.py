@@ -57,6 +57,9 @@ class Parcels:
         try:
             self._list = sqlite3.connect(file, check_same_thread=False, isolation_level=None)
             self._list.execute("PRAGMA journal_mode = WAL")
+            # Without waiting for the disk: what a power cut takes from the list was not acknowledged
+            # to anybody, and is rendered or sent again.
+            self._list.execute("PRAGMA synchronous = NORMAL")
             self._list.execute(_TABLE)
         except sqlite3.Error as error:
             raise OSError(
