@@ -17,7 +17,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,6 @@ class Farm:
     headers: Mapping[str, str]
     engines: Mapping[str, int]  # by extension, lower case: the id
     trusted: str | None = None  # a PEM file, where it speaks TLS
-    _known: set[Path] = field(default_factory=set)
 
     def submit(
         self, project: Path, frames: str | None = None, chunk_frames: int | None = None
@@ -110,6 +109,7 @@ class Farm:
             engine_id=str(self.engines[project.suffix]), frames=frames, chunk_frames=chunk_frames
         )
         content = project.read_bytes()
+        known = {*self.folder.glob("api/projects/*/*")}
         began = time.time()
         answer = requests.post(
             f"{self.client.server}/renderapi/v1/enqueue",
@@ -121,8 +121,7 @@ class Farm:
         task_id = wire.decode(answer.content, wire.EnqueueResponse).task_id
         if task_id is None:
             raise SystemExit(f"The task was not taken: {answer.text}")
-        new = {*self.folder.glob("api/projects/*/*")} - self._known
-        self._known |= new
+        new = {*self.folder.glob("api/projects/*/*")} - known
         return Task(task_id, new.pop() / "output", began)
 
     def wait(self, task: Task, files: int = 1) -> float:

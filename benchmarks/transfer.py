@@ -42,21 +42,30 @@ PIECE_BYTES = 1 << 20
 ROUNDS = 3
 
 RENDERER = """
-import sys, time
+import sys
 with open(sys.argv[1], "rb") as project:
     project.read(1)
-began = time.time_ns()
-for frame in range(int(sys.argv[3]), int(sys.argv[4]) + 1):
+with open(f"{sys.argv[2]}/{sys.argv[3]}.txt", "w") as file:
+    file.write("x")
+"""
+
+ANIMATION = """
+import sys, time
+def value(name):
+    return sys.argv[sys.argv.index(name) + 1]
+for frame in range(int(value("-s")), int(value("-e")) + 1):
     time.sleep(0.05)
-    name = f"{sys.argv[2]}/frame_{frame:04}.txt"
-    with open(name, "w") as file:
-        file.write(f"{began} " + "x" * 1000000)
     print(f"Fra:{frame} Mem:1M (Peak 1M) | Sample 1/1", flush=True)
+    name = value("-o").replace("####", f"{frame:04}") + ".dat"
+    with open(name, "wb") as file:
+        file.write(b"x" * 1000000)
+    saved = time.time_ns()
     print(f"Saved: '{name}'", flush=True)
-    with open(f"{sys.argv[5]}/{frame}", "w") as note:
-        note.write(str(time.time_ns()))
+    with open(f"NOTES/{frame}", "w") as note:
+        note.write(str(saved))
 print("Blender quit", flush=True)
 """
+"""A project that is its own renderer, and tells of its frames as Blender does."""
 
 
 def main() -> int:
@@ -73,25 +82,33 @@ def main() -> int:
             certificate = make_certificate(folder / "tls", "127.0.0.1") if is_secure else None
             notes = folder / "notes"
             notes.mkdir()
-            engine = renderer(folder, notes)
+            engines = [renderer(folder), animation()]
             settings = {"Storage": "transfer"}
             with farm(
-                folder / "farm", [engine], certificate=certificate, node_settings=settings
+                folder / "farm", engines, certificate=certificate, node_settings=settings
             ) as running:
                 print("HTTPS" if is_secure else "HTTP")
                 uploads(running, folder, int(chosen.gib * 2**30))
-                again(running, folder, notes)
+                again(running, folder)
                 frames(running, folder, notes, chosen.frames)
     return 0
 
 
-def renderer(folder: Path, notes: Path) -> Engine:
-    """Frames of a megabyte, one in 50 ms, as Blender would tell of them."""
+def renderer(folder: Path) -> Engine:
+    """Opens its project, and leaves a file."""
     program = folder / "renderer.py"
     program.write_text(RENDERER)
-    # `-b` and `-y` are Blender's, behind the file; Python gets the program first.
-    template = f'"{program}" $RENDERONLINE:@uploaded_file {OUTPUT} {FRAMES} "{notes}"'
+    template = f'"{program}" $RENDERONLINE:@uploaded_file {OUTPUT} {FRAMES}'
     return Engine("drawn", template, sys.executable)
+
+
+def animation() -> Engine:
+    """Runs its project, with Blender's arguments behind it."""
+    first, last = FRAMES.split()
+    template = (
+        f"animation $RENDERONLINE:@uploaded_file -b -y -o {OUTPUT}/f_#### -s {first} -e {last} -a"
+    )
+    return Engine("animation", template, sys.executable, "blender", is_warm=False)
 
 
 # --------------------------------------------------------------------------- uploads
@@ -276,7 +293,7 @@ def counted(port: int) -> Iterator[Counter]:
         listener.close()
 
 
-def again(running: Farm, folder: Path, notes: Path) -> None:
+def again(running: Farm, folder: Path) -> None:
     """Print what a second submission sends, and what the node fetches for it."""
     file = large_file(folder / "again.drawn", 256 << 20)
     scheme, _, address = running.client.server.partition("://")
@@ -288,23 +305,22 @@ def again(running: Farm, folder: Path, notes: Path) -> None:
             with Client(
                 server, running.headers["email"], running.headers["token"], pem(running)
             ) as client:
-                began = time.time()
                 engine = choose_engine(client.engines(), file, None)
                 submission = prepare(file, engine, {"start_frame": "1", "end_frame": "1"})
                 task_id = client.submit(submission)
                 sent.append(counter.sent_bytes)
                 enqueued = time.time()
                 wait_for(running, task_id)
-        starts.append(int((notes / "1").read_text()) / 1e9 - 0.05 - enqueued)
+        log = max((running.folder / "node1").rglob(f"*-task-{task_id}-*.log"))
+        starts.append(log.stat().st_ctime - enqueued)
         kept = {path: path.stat().st_mtime_ns for path in cache.rglob("*") if len(path.name) == 64}
         if len(sent) == 1:
             first = kept
-        assert began
     share = sent[1] / sent[0]
     print(f"  256 MiB submitted again: {share:.2%} of the bytes of the first time (1 %)")
     print(
         f"  its node: {sum(kept[p] != first.get(p) for p in first)} files fetched again (0), "
-        f"renderer at work after {starts[1]:.2f} s (1), the first time after {starts[0]:.2f} s"
+        f"rendered after {starts[1]:.2f} s (1), the first time after {starts[0]:.2f} s"
     )
 
 
@@ -324,18 +340,14 @@ def wait_for(running: Farm, task_id: int) -> None:
 
 
 def frames(running: Farm, folder: Path, notes: Path, count: int) -> None:
-    """Print how long frames of a megabyte are on their way."""
-    file = folder / "small.drawn"
-    file.write_text("nothing")
-    engine = choose_engine(running.client.engines(), file, None)
-    values = {"start_frame": "1", "end_frame": str(count)}
-    for note in notes.iterdir():
-        note.unlink()
-    task_id = running.client.submit(prepare(file, engine, values))
-    wait_for(running, task_id)
-    results = {path.name: path for path in running.folder.glob("api/projects/*/*/output/*.txt")}
+    """Print how long frames of a megabyte, one in 50 ms, are on their way."""
+    scene = folder / "scene.blend"
+    scene.write_text(ANIMATION.replace("NOTES", notes.as_posix()))
+    task = running.submit(scene, f"1-{count}", chunk_frames=count)
+    running.wait(task, count)
     spans = [
-        results[f"frame_{frame:04}.txt"].stat().st_ctime_ns - int((notes / str(frame)).read_text())
+        (task.output_dir / f"f_{frame:04}.dat").stat().st_ctime_ns
+        - int((notes / str(frame)).read_text())
         for frame in range(1, count + 1)
     ]
     ms = sorted(span / 1e6 for span in spans)

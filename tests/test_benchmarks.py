@@ -19,6 +19,8 @@ BENCHMARKS = Path(__file__).resolve().parents[1] / "benchmarks"
         ["dispatch.py", "--help"],
         ["chunks.py", "--help"],
         ["blender.py", "--help"],
+        ["download.py", "--help"],
+        ["transfer.py", "--help"],
     ],
     ids=lambda command: command[0],
 )
