@@ -57,7 +57,8 @@ class Record:
         self._task = task
         self._owed = owed
         self._sends_back = sends_back
-        self._is_returning = False  # over, but for results that are on their way
+        # Over, but for results that are on their way; so may be what an earlier node has left.
+        self._is_returning = sends_back and not (task.is_waiting or task.is_running)
         self._frames = FrameSet.parse(task.frames) if task.frames else FrameSet()
         self._sight: Sight | None = None  # None before the process has been started
         self._exited_at: float | None = None

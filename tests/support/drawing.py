@@ -12,7 +12,7 @@ import socket
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
@@ -34,12 +34,14 @@ from .waiting import wait_until
 Json = dict[str, Any]
 
 DRAW = '''
-"""argv as Blender's: -o NAME_####, -s FIRST, -e LAST. DRAWN_BY in the environment: the machine."""
+"""argv as Blender's: -o NAME_####, -s FIRST, -e LAST. In the environment, DRAWN_BY: the machine;
+DRAWN_IN: where notes are taken, if not beside this file."""
 import json, os, struct, subprocess, sys, time, zlib
 from pathlib import Path
 
 PLAN = json.loads(PLAN_AS_JSON)
-HERE, WHO = Path(__file__).parent, os.environ.get("DRAWN_BY", "")
+FILE, WHO = Path(__file__), os.environ.get("DRAWN_BY", "")
+HERE = Path(os.environ["DRAWN_IN"], FILE.stem) if "DRAWN_IN" in os.environ else FILE.parent
 
 
 def chunk(kind, data):
@@ -47,7 +49,8 @@ def chunk(kind, data):
 
 
 PNG = (b"\\x89PNG\\r\\n\\x1a\\n" + chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
-       + chunk(b"IDAT", zlib.compress(b"\\0\\0")) + chunk(b"IEND", b""))
+       + chunk(b"IDAT", zlib.compress(b"\\0\\0"))
+       + chunk(b"teXt", (WHO + " ").encode().ljust(PLAN["frame_bytes"], b" ")) + chunk(b"IEND", b""))
 
 
 def note(word, number):
@@ -100,6 +103,10 @@ for frame in range(int(value("-s")), int(value("-e")) + 1):
     go_wrong(frame)
     wait(frame)
     file = Path(value("-o").replace("####", f"{frame:04}") + ".png")
+    if frame in PLAN["half_at"] and is_first_time(frame):
+        file.write_bytes(PNG[: len(PNG) // 2])
+        note("half", frame)
+        os.kill(os.getpid(), 9)
     file.write_bytes(PNG)
     note("saved", frame)
     print(f"Saved: '{file}'", flush=True)
@@ -128,11 +135,15 @@ class Plan:
     hangs_at: Sequence[int] = ()  # without a word, with a child
     eats_at: Sequence[int] = ()
     eats_bytes: int = 0
+    half_at: Sequence[int] = ()  # the first time, it is killed when half of the file is written
+    frame_bytes: int = 0  # how large a frame is, at least
+    project_bytes: int = 0  # how large the project is, at least
     goes_wrong_once: bool = False  # what goes wrong at a frame, does so only the first time
 
     @property
     def project(self) -> bytes:
-        return DRAW.replace("PLAN_AS_JSON", repr(json.dumps(asdict(self), default=list))).encode()
+        script = DRAW.replace("PLAN_AS_JSON", repr(json.dumps(asdict(self), default=list)))
+        return script.encode() + b"#".ljust(self.project_bytes, b"-")
 
 
 @dataclass(frozen=True)
@@ -151,7 +162,8 @@ class Drawing:
 
     house: House
     task_id: int
-    folder: Path  # the project's
+    folder: Path  # the project's, on the api's disk
+    notebook: Path  # where its renderers take their notes; the same, where they see that disk
 
     @property
     def detail(self) -> Json:
@@ -170,7 +182,7 @@ class Drawing:
 
     def notes(self, *words: str) -> list[Note]:
         """In their order; all of them, or only those with one of these words."""
-        file = self.folder / "notes.txt"
+        file = self.notebook / "notes.txt"
         lines = file.read_text().splitlines() if file.exists() else []
         fields = [line.split(maxsplit=3) for line in lines]
         notes = [Note(f[0], int(f[1]), int(f[2]), f[3] if len(f) > 3 else "") for f in fields]
@@ -183,11 +195,11 @@ class Drawing:
     def let_go(self, *frames: int) -> None:
         """Let renderers go on that wait before these frames; without any, before all."""
         for name in [f"go-{frame}" for frame in frames] or ["go"]:
-            (self.folder / name).touch()
+            (self.notebook / name).touch()
 
     def mend(self) -> None:
         """From now on nothing goes wrong at any frame."""
-        (self.folder / "mended").touch()
+        (self.notebook / "mended").touch()
 
     def wait_for_begun(self, *frames: int) -> list[Note]:
         """Wait until these frames are being rendered; the notes about them, by frame."""
@@ -250,6 +262,7 @@ class DrawFarm:
     nodes: dict[str, Service]
     machine_ids: dict[str, int]
     cables: dict[str, Cable]  # to nodes by their names, and to the api
+    notebooks: Path | None = None  # where renderers take notes that do not see the api's disk
 
     def cut(self, name: str) -> None:
         """Neither the api nor this node can reach the other; nor can other nodes reach the api."""
@@ -280,11 +293,16 @@ class DrawFarm:
         name = f"{uuid.uuid4().hex}.draw"  # by which its folder is found
         plan = plan or Plan()
         house = self.houses[at]
+        if self.notebooks is not None:
+            (self.notebooks / Path(name).stem).mkdir(parents=True)
         answer = house.enqueue(name, plan.project, {}, who, Frames=frames, **fields)
         assert answer.status_code == 200, answer.text
         (project,) = house.data.glob(f"projects/*/*/{name}")
         house = replace(house, people={**house.people, "artist": who or house.artist})
-        return Drawing(house, int(answer.json()["TaskId"]), project.parent)
+        notebook = self.notebooks and self.notebooks / project.stem
+        return Drawing(
+            house, int(answer.json()["TaskId"]), project.parent, notebook or project.parent
+        )
 
     def machine(self, name: str) -> Json:
         """A node as GET machines shows it to an admin."""
@@ -294,13 +312,14 @@ class DrawFarm:
         return found
 
 
-def offered(name: str, **more: Any) -> Json:
+def offered(name: str, notebooks: Path | None = None, **more: Any) -> Json:
     """The engine as a node of this name has it in its settings."""
+    environment = {"DRAWN_BY": name, **({"DRAWN_IN": str(notebooks)} if notebooks else {})}
     return {
         "EngineId": "draw",
         "ExecutablePath": sys.executable,
         "Adapter": "blender",
-        "Environment": {"DRAWN_BY": name},
+        "Environment": environment,
         "Warm": False,
         **more,
     }
@@ -316,13 +335,18 @@ def draw_farm(
     node_settings: Mapping[str, Mapping[str, Any]] | None = None,
     cabled: Sequence[str] = (),
     others: Mapping[str, int] | None = None,
+    apart: bool = False,
+    environments: Mapping[str, Mapping[str, str]] | None = None,
+    public: Callable[[int], str] | None = None,
     **settings: Any,
 ) -> Iterator[DrawFarm]:
     """A farm with these nodes, ended with the block.
 
     `engine`: further columns of `draw`; `node_settings`: of HPCServer.json, by node; `cabled`:
     nodes that the api reaches by a cable which can be cut, as is then the way back; `others`: ports
-    of machines that are there already; `settings`: of RenderAPI.json.
+    of machines that are there already; `apart`: nodes see nothing of the api's disk; `environments`:
+    of nodes, by name; `public`: given the api's port, the address that nodes know it by; `settings`:
+    of RenderAPI.json.
     """
     raw = {
         "ConnectionString": connection_string or f"sqlite:///{(folder / 'f.sqlite3').as_posix()}",
@@ -332,7 +356,10 @@ def draw_farm(
         **settings,
     }
     with ExitStack() as stack:
-        running = _start_nodes(stack, folder, nodes, node_settings or {})
+        notebooks = folder / "notebooks" if apart else None
+        running = _start_nodes(
+            stack, folder, nodes, node_settings or {}, notebooks, environments or {}
+        )
         cables = {name: stack.enter_context(cable(running[name].port)) for name in cabled}
         ports = {name: node.port for name, node in running.items()}
         ports |= {name: laid.port for name, laid in cables.items()} | dict(others or {})
@@ -340,6 +367,9 @@ def draw_farm(
             raw["Port"] = str(free_port())
             cables["api"] = stack.enter_context(cable(int(raw["Port"])))
             raw["PublicUrl"] = f"http://127.0.0.1:{cables['api'].port}"
+        if public is not None:
+            raw["Port"] = str(free_port())
+            raw["PublicUrl"] = public(int(raw["Port"]))
         people, machine_ids = _fill(raw, folder, {**ENGINE, **(engine or {})}, ports)
         houses = []
         for number in range(1, apis + 1):
@@ -350,7 +380,7 @@ def draw_farm(
             api = Service("api", config)
             stack.callback(end_all, [api])
             houses.append(House(folder, api, folder / "f.sqlite3", data, None, people))
-        yield DrawFarm(houses, running, machine_ids, cables)
+        yield DrawFarm(houses, running, machine_ids, cables, notebooks)
 
 
 def _start_nodes(
@@ -358,12 +388,17 @@ def _start_nodes(
     folder: Path,
     names: Sequence[str],
     settings: Mapping[str, Mapping[str, Any]],
+    notebooks: Path | None,
+    environments: Mapping[str, Mapping[str, str]],
 ) -> dict[str, Service]:
     """All at once: a start takes about a second."""
 
     def start(name: str) -> Service:
-        own = {"RenderingEngines": [offered(name)], **settings.get(name, {})}
-        return stack.enter_context(service("node", folder / name, own))
+        own = {"RenderingEngines": [offered(name, notebooks)], **settings.get(name, {})}
+        if notebooks is not None:
+            own["Storage"] = "transfer"
+        started = service("node", folder / name, own, environments.get(name))
+        return stack.enter_context(started)
 
     with ThreadPoolExecutor(max(len(names), 1)) as pool:
         return dict(zip(names, pool.map(start, names), strict=True))
