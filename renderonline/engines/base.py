@@ -31,7 +31,8 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class FrameSaved:
-    """The engine says that a file is written. `frame` is None where its name holds no number."""
+    """The engine says that a file is written. `frame` is the one that is complete with it, all of
+    whose other files are written, too; None where it completes none."""
 
     path: Path
     frame: int | None = None
@@ -89,6 +90,11 @@ class Reader(Protocol):
         """Take one line of stdout or stderr (no newline) and say what it tells."""
         ...
 
+    def rest(self) -> list[EngineEvent]:
+        """What is certain only now: the engine has ended by itself, with exit code 0. Called once,
+        after the last line."""
+        ...
+
     def judge(self, ending: Ending) -> Verdict:
         """Decide at the end. Called once, after the last line."""
         ...
@@ -123,8 +129,8 @@ class Adapter(Protocol):
         """
         ...
 
-    def reader(self, owes: Owes) -> Reader:
-        """A fresh reader for one attempt."""
+    def reader(self, owes: Owes, command: Sequence[str] = ()) -> Reader:
+        """A fresh reader for one attempt. `command`: what `command` made, where that is known."""
         ...
 
     def find(self) -> list[Path]:

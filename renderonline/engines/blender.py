@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from renderonline.engines import blender_command, blender_places, blender_warm
+from renderonline.engines.blender_output import frame_images
 from renderonline.engines.blender_reader import BlenderReader
 from renderonline.engines.commandline import without_name
 from renderonline.engines.session import Session
@@ -41,9 +42,9 @@ class BlenderAdapter:
         """See base.Adapter, and blender_warm for what can be rendered that way."""
         return blender_warm.session(command[:1], command[1:])
 
-    def reader(self, owes: Owes) -> BlenderReader:
+    def reader(self, owes: Owes, command: Sequence[str] = ()) -> BlenderReader:
         """See base.Adapter. The reader opens each image that is announced as saved."""
-        return BlenderReader(owes)
+        return BlenderReader(owes, frame_images(command))
 
     def find(self) -> list[Path]:
         """See base.Adapter. Newest version first, by the folders' names."""

@@ -18,6 +18,7 @@ _FRAME = re.compile(r"Fra:\s*(-?\d+)")
 _SAVED = re.compile(r"Saved: ?(?:'(.+)'|\"(.+)\"|(.+?))(?:\s+Time: .*)?$")
 _SKIPPED = re.compile(r"Skipping existing frame \"(.+?)\"", re.IGNORECASE)
 _APPENDED = re.compile(r"(?:Video append|Append) frame (-?\d+)")
+_WRITTEN = re.compile(r"\s*Time: [\d:.]+ \(Saving: ")
 _STEPS = (
     re.compile(r"\bSample (\d+)/(\d+)"),  # Cycles from 3.0, and 2.9 with a GPU
     re.compile(r"\bRendered (\d+)/(\d+) Tiles"),  # Cycles to 2.93
@@ -49,13 +50,18 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """All files of the frame are written. Blender 2.8 to 4.5 say so, 5 does not."""
+
+
+@dataclass(frozen=True, slots=True)
 class Appended:
     """A frame went into the movie; its file is whole only when Blender has ended."""
 
     frame: int
 
 
-Said = Step | Saved | Skipped | Appended | Trouble
+Said = Step | Saved | Written | Skipped | Appended | Trouble
 
 
 def plain(line: str) -> str:
@@ -76,6 +82,8 @@ def read(line: str) -> Said | None:
     saved = _SAVED.match(line)
     if saved:
         return Saved(Path(saved[1] or saved[2] or saved[3]))
+    if _WRITTEN.match(line):
+        return Written()
     skipped = _SKIPPED.match(line)
     if skipped:
         return Skipped(Path(skipped[1]))

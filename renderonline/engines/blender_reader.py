@@ -2,7 +2,9 @@
 
 An exit code of 0 is not a rendered frame: Blender exits with 0 after an unknown scene or format, a
 frame list it cannot read, or a range that is upside down. So a frame counts once it was announced
-as saved and its file has been opened, and the attempt once every frame owed has.
+as saved and its files have been opened, and the attempt once every frame owed has. A frame may
+have several files (a compositor's passes, the eyes of a stereo pair); it is whole with the last of
+them, and none is told of before: what is announced first says nothing of those still being written.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ from renderonline.engines.base import (
     Verdict,
 )
 from renderonline.engines.blender_command import SCRIPT_FAILED
-from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step
+from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step, Written
+from renderonline.engines.blender_output import ANY, FrameImages
 from renderonline.engines.blender_troubles import Trouble, Weight
 from renderonline.engines.endings import Crash, Tail, crash, is_disk_full, sentences, unmatched
 from renderonline.frames import FrameSet, frame_of
@@ -47,13 +50,16 @@ _DISK_FULL = "The disk of the machine is full. Free some space there."
 class BlenderReader:
     """Reads and judges one attempt. Opens each image as it is announced, on the feeding thread."""
 
-    def __init__(self, owes: Owes) -> None:
+    def __init__(self, owes: Owes, images_of_frames: FrameImages = ANY) -> None:
         self.reading = Reading()
+        self._images_of_frames = images_of_frames
+        self._open: list[Path] = []  # files of a frame that may have more of them
+        self._open_frame: int | None = None
         self._owes = owes
         self._owed = FrameSet.parse(owes.frames) if owes.frames else FrameSet()
         self._frame: int | None = None
         self._has_appended = False
-        self._faults: dict[int | None, str] = {}
+        self._faults: dict[Path, str] = {}
         self._survived: dict[str, Trouble] = {}  # by message: before the last whole frame
         self._troubles: dict[str, Trouble] = {}  # since then, the nearest to the end last
         self._noticed: dict[str, Trouble] = {}
@@ -71,9 +77,11 @@ class BlenderReader:
         self._has_quit = self._has_quit or text == "Blender quit"
         said = blender_lines.read(text)
         if isinstance(said, Step):
-            return self._step(said)
+            return [*self._begins(said.frame), *self._step(said)]
         if isinstance(said, Saved):
             return self._saved(said.path)
+        if isinstance(said, Written):
+            return self._whole()
         if isinstance(said, Skipped):
             return self._skipped(said.path)
         if isinstance(said, Appended):
@@ -82,6 +90,10 @@ class BlenderReader:
         if isinstance(said, Trouble):
             return self._trouble(said)
         return []
+
+    def rest(self) -> list[EngineEvent]:
+        """See base.Reader."""
+        return self._whole()
 
     def judge(self, ending: Ending) -> Verdict:
         """See base.Reader."""
@@ -110,18 +122,40 @@ class BlenderReader:
     def _saved(self, path: Path) -> list[EngineEvent]:
         self._has_begun = True
         frame = frame_of(path.name, self._owed, self._frame)
+        before = self._begins(frame)
+        if frame is None:
+            told = [*before, *self._look(path)]
+            return told if path in self._faults else [*told, FrameSaved(path)]
+        self._open_frame = frame
+        self._open = [*(file for file in self._open if file != path), path]
+        told = [*before, *self._look(path)]
+        return [*told, *self._whole()] if self._images_of_frames.has(path) else told
+
+    def _look(self, path: Path) -> list[EngineEvent]:
+        """Open a file that is said to be written."""
         fault = images.fault(path) if path.is_absolute() else None
         if fault:
             self._was_disk_full = self._was_disk_full or is_disk_full(path.parent)
-            self._faults[frame] = f"{path.name} {fault}."
-            return [Notice(self._faults[frame])]
-        self._faults.pop(frame, None)
-        odd = self._odd_size(path)
+            self._faults[path] = f"{path.name} {fault}."
+            return [Notice(self._faults[path])]
+        self._faults.pop(path, None)
         self.reading.files_saved += 1
         self._survived |= self._troubles
         self._troubles.clear()
-        done = [] if frame is None else self._done(frame)
-        return [FrameSaved(path, frame), *done, *odd]
+        return self._odd_size(path)
+
+    def _begins(self, frame: int | None) -> list[EngineEvent]:
+        """Another frame than the open one is at work: nothing more of that will be written."""
+        return [] if frame == self._open_frame else self._whole()
+
+    def _whole(self) -> list[EngineEvent]:
+        """The open frame has all its files."""
+        files, frame = self._open, self._open_frame
+        self._open, self._open_frame = [], None
+        if frame is None or any(file in self._faults for file in files):
+            return []
+        *others, last = files
+        return [*map(FrameSaved, others), FrameSaved(last, frame), *self._done(frame)]
 
     def _odd_size(self, path: Path) -> list[EngineEvent]:
         """A word to the owner, once: the frame counts, since a driver or an add-on may want it so."""
@@ -137,10 +171,9 @@ class BlenderReader:
 
     def _skipped(self, path: Path) -> list[EngineEvent]:
         """A whole image that is there already is as good as one saved now: of an earlier attempt."""
-        events = self._saved(path)
-        fault = next((event.text for event in events if isinstance(event, Notice)), None)
-        if fault is not None:
-            message = _NOT_OVERWRITTEN.format(fault=fault)
+        events = [*self._saved(path), *self._whole()]
+        if path in self._faults:
+            message = _NOT_OVERWRITTEN.format(fault=self._faults[path])
             self._troubles[message] = Trouble(Cause.SCENE, message)
         return events
 

@@ -46,6 +46,10 @@ class GenericReader:
         self.reading.fraction = fraction
         return [Progress(fraction)]
 
+    def rest(self) -> list[EngineEvent]:
+        """See base.Reader."""
+        return []
+
     def judge(self, ending: Ending) -> Verdict:
         """See base.Reader. What goes wrong is the machine's fault: another one may succeed."""
         failure = _stopped(ending.exit_code, self._fault) or self._failure(ending)
@@ -98,7 +102,7 @@ class GenericAdapter:
     def session(self, command: Sequence[str]) -> None:
         """See base.Adapter. How to keep a renderer open is not known."""
 
-    def reader(self, owes: Owes) -> GenericReader:
+    def reader(self, owes: Owes, command: Sequence[str] = ()) -> GenericReader:
         """See base.Adapter."""
         return GenericReader(owes)
 

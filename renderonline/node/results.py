@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Protocol
 
 from renderonline.frames import FrameSet, frame_of
+from renderonline.node.beside import Beside
 from renderonline.node.refusal import Refusal
 
 Put = Callable[[Path, Path, int | None], None]
 """`put(file, name, frame)` takes a whole file away from the desk to where results go. `name` is
-relative; `frame` None: the file is no single frame's. Raises OSError."""
+relative; `frame` is the one that is complete with it. Raises OSError."""
 
 
 class Results(Protocol):
@@ -29,9 +30,9 @@ class Results(Protocol):
     attempt's thread."""
 
     def deliver(self, file: Path, frame: int | None) -> str | None:
-        """Take away a file that is whole, and what else there is of its frame (a compositor's
-        passes, which are written before it). Why that cannot be, as a sentence; None if it is done,
-        or if the file was not written where results are."""
+        """Take away a file that is whole, and what else there is of the frame that is complete with
+        it. Why that cannot be, as a sentence; None if it is done, or if the file was not written
+        where results are."""
         ...
 
     def deliver_rest(self) -> str | None:
@@ -44,6 +45,10 @@ class Results(Protocol):
 
     def fault(self) -> str | None:
         """Why nothing that was written may be taken for a result, as a sentence; None if it may."""
+        ...
+
+    def is_elsewhere(self, file: Path) -> bool:
+        """Whether it was written where nothing is taken for a result."""
         ...
 
     def close(self) -> None:
@@ -65,6 +70,9 @@ class NoResults:
 
     def fault(self) -> str | None:
         return None
+
+    def is_elsewhere(self, file: Path) -> bool:
+        return False
 
     def close(self) -> None: ...
 
@@ -91,10 +99,14 @@ def into(output_dir: Path) -> Put:
 class DeskResults:
     """What a renderer writes at its desk."""
 
-    def __init__(self, desk: Path, put: Put) -> None:
-        """Creates the desk; what lay on it is gone. Raises Refusal when that cannot be."""
+    def __init__(self, desk: Path, put: Put, beside: Beside | None = None) -> None:
+        """Creates the desk; what lay on it is gone. Raises Refusal when that cannot be.
+
+        `beside`: where else results may appear.
+        """
         self._desk = desk
         self._put = put
+        self._beside = beside
         self._delivered: set[Path] = set()
         try:
             clear(desk)
@@ -102,37 +114,43 @@ class DeskResults:
             raise Refusal(_unusable(desk, error)) from None
         _make(desk)
         self._real_desk = desk.resolve()
+        self._real_places = [self._real_desk, *([beside.root.resolve()] if beside else [])]
 
     def deliver(self, file: Path, frame: int | None) -> str | None:
-        try:
-            name = file.relative_to(self._desk)
-        except ValueError:
-            return None
-        fault = self.fault()
+        named = self._named(file)
+        others = self._of_frame(frame)
+        found = {f: name for f, name in others.items() if f not in named} | named
+        fault = self.fault() if found else None
         if fault is not None:
             return fault
         try:
-            self._take_away(name, frame)
-            for other in self._of_frame(frame):
-                self._take_away(other, frame)
+            self._take_away(found, frame)
         except OSError as error:
             return (
-                f"{name} cannot be put among the results: {error.strerror or error}. Check the disk "
-                "of this machine, and that the node's user may write there."
+                f"{file.name} cannot be put among the results: {error.strerror or error}. Check the "
+                "disk of this machine, and that the node's user may write there."
             )
         return None
 
-    def _of_frame(self, frame: int | None) -> list[Path]:
-        if frame is None:
-            return []
+    def _of_frame(self, frame: int | None) -> dict[Path, Path]:
+        """What lies on the desk of a frame, and its names."""
+        if frame is None or self.fault() is not None:
+            return {}
         owed = FrameSet.of([frame])
-        return [name for name in self._left() if frame_of(name.name, owed, None) == frame]
+        names = [name for name in self._left() if frame_of(name.name, owed, None) == frame]
+        return {self._desk / name: name for name in names}
 
-    def _take_away(self, name: Path, frame: int | None) -> None:
-        """Raises OSError."""
-        file = self._desk / name
-        if self._is_real(file):
-            self._put(file, name, frame)
+    def _named(self, file: Path) -> dict[Path, Path]:
+        if file.is_relative_to(self._desk):
+            return {file: file.relative_to(self._desk)}
+        name = self._beside.name(file) if self._beside else None
+        return {} if name is None else {file: name}
+
+    def _take_away(self, found: dict[Path, Path], frame: int | None) -> None:
+        """The last carries the frame: files arrive in this order. Raises OSError."""
+        real = [(file, name) for file, name in found.items() if self._is_real(file)]
+        for at, (file, name) in enumerate(real, 1):
+            self._put(file, name, frame if at == len(real) else None)
             self._delivered.add(name)
 
     def deliver_rest(self) -> str | None:
@@ -146,6 +164,10 @@ class DeskResults:
 
     def fault(self) -> str | None:
         return _replaced(self._desk, self._real_desk)
+
+    def is_elsewhere(self, file: Path) -> bool:
+        beside = self._beside
+        return beside is not None and not beside.has(file) and not file.is_relative_to(self._desk)
 
     def close(self) -> None:
         if self.fault() is None:
@@ -161,7 +183,8 @@ class DeskResults:
             is_file = stat.S_ISREG(file.lstat().st_mode)
         except FileNotFoundError:
             return False
-        return is_file and file.parent.resolve().is_relative_to(self._real_desk)
+        folder = file.parent.resolve()
+        return is_file and any(folder.is_relative_to(place) for place in self._real_places)
 
 
 class FolderResults:
@@ -189,6 +212,9 @@ class FolderResults:
 
     def fault(self) -> str | None:
         return _replaced(self._output_dir, self._real_dir)
+
+    def is_elsewhere(self, file: Path) -> bool:
+        return False
 
     def close(self) -> None: ...
 

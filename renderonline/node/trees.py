@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -80,6 +81,11 @@ class Trees:
                     Cause.MACHINE,
                 ) from None
         self._thin_out(order.working_dir)
+
+    def made(self, order: Order) -> Collection[Path]:
+        """The project's own files, if it was fetched."""
+        tree = self._known(order.working_dir)
+        return (tree.made or {}) if tree is not None else ()
 
     def damaged(self, order: Order) -> list[str]:
         """Read all of the project's files again: the paths of those that are not what they should

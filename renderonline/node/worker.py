@@ -19,12 +19,13 @@ from functools import partial
 from itertools import count
 from pathlib import Path
 
-from renderonline.engines.base import Ending, EngineEvent, FrameSaved, Reader, Verdict
+from renderonline.engines.base import Ending, EngineEvent, FrameSaved, Notice, Reader, Verdict
 from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
 from renderonline.node import attempt_log
 from renderonline.node.account import Account
 from renderonline.node.attempt_log import AttemptLog
+from renderonline.node.beside import Beside
 from renderonline.node.environment import bundle_dir, child_environment
 from renderonline.node.fetch import NotFetched
 from renderonline.node.orders import Order
@@ -44,6 +45,11 @@ CLEAR_EVERY = 20
 
 STOP_GRACE_S = 2.0
 """From asking to killing. Blender ends within 0.03 s; a service's stop must fit into 5 s."""
+
+_STAYS = (
+    "The scene writes files to {}, outside the project: they stay on the machines that render it. "
+    "What it writes to paths that begin with // comes back."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +99,7 @@ class Attempt:
         self._no_more_fetching = threading.Event()
         self._ended_by: Verdict | None = None  # why the node itself has ended it
         self._stops_after_frame: Verdict | None = None
+        self._has_told_stray = False
         self._is_begun = threading.Event()
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._live, name="attempt", daemon=True)
@@ -202,29 +209,42 @@ class Attempt:
             tools.log.write(line)
             self._read(tools, line)
         exit_code = tools.process.wait()
+        if exit_code == 0:
+            self._take(tools, tools.reader.rest())
         self.record.exited()
         return self._judge(tools, exit_code)
 
     def _read(self, tools: Tools, line: str) -> None:
         self.record.line()
-        events = tools.reader.feed(line)
-        if not events or not self._deliver(tools, events):
+        self._take(tools, tools.reader.feed(line))
+
+    def _take(self, tools: Tools, events: Sequence[EngineEvent]) -> None:
+        """What the renderer tells, once what was saved is in its place."""
+        saved = [event for event in events if isinstance(event, FrameSaved)]
+        if not events or not self._deliver(tools, saved):
             return
-        self.account.read(events, tools.reader.reading)
+        self.account.read([*events, *self._stray(tools, saved)], tools.reader.reading)
         after_frame = self._stops_after_frame
-        is_saved = any(isinstance(event, FrameSaved) for event in events)
-        if after_frame is not None and is_saved and not self._has_all_frames(tools):
+        is_frame_over = any(event.frame is not None for event in saved)
+        if after_frame is not None and is_frame_over and not self._has_all_frames(tools):
             self.end(after_frame, STOP_GRACE_S)
 
-    def _deliver(self, tools: Tools, events: Sequence[EngineEvent]) -> bool:
+    def _deliver(self, tools: Tools, saved: Sequence[FrameSaved]) -> bool:
         """Put what was saved in its place, before anybody is told; False if that cannot be done."""
-        saved = [event for event in events if isinstance(event, FrameSaved)]
         for event in saved:
             fault = tools.results.deliver(event.path, event.frame)
             if fault is not None:
                 self.end(Verdict(False, Cause.MACHINE, fault), STOP_GRACE_S)
                 return False
         return True
+
+    def _stray(self, tools: Tools, saved: Sequence[FrameSaved]) -> list[Notice]:
+        """A word to the owner, once, of what can never come back."""
+        stray = next((e.path for e in saved if tools.results.is_elsewhere(e.path)), None)
+        if stray is None or self._has_told_stray:
+            return []
+        self._has_told_stray = True
+        return [Notice(_STAYS.format(stray.parent))]
 
     def _has_all_frames(self, tools: Tools) -> bool:
         """Whether it will end by itself now, with nothing left to render."""
@@ -294,8 +314,8 @@ def begin(
 
 def _equip(order: Order, workplace: Workplace) -> Tools:
     """Make what an attempt needs, its process last. Raises Refusal."""
-    reader = order.renderer.adapter.reader(order.owes)
-    results = _results(order, workplace.returns)
+    reader = order.renderer.adapter.reader(order.owes, order.command)
+    results = _results(order, workplace)
     log_ = _open_log(order, workplace)
     with ExitStack() as undo:
         undo.callback(log_.close)
@@ -305,16 +325,19 @@ def _equip(order: Order, workplace: Workplace) -> Tools:
     return Tools(process, reader, results, log_)
 
 
-def _results(order: Order, returns: Returns) -> Results:
+def _results(order: Order, workplace: Workplace) -> Results:
     place, to = order.place, order.report_to
     if place.desk is None:
         return NoResults()
+    beside = None
+    if order.start.task_dir is not None:  # otherwise it is a folder of somebody's own
+        beside = Beside(order.working_dir, place.desk, workplace.trees.made(order).__contains__)
     if place.output_dir is not None and place.is_open:
         return FolderResults(place.output_dir)
     if place.output_dir is not None:
-        return DeskResults(place.desk, into(place.output_dir))
+        return DeskResults(place.desk, into(place.output_dir), beside)
     assert to is not None
-    return DeskResults(place.desk, partial(returns.put, to))
+    return DeskResults(place.desk, partial(workplace.returns.put, to), beside)
 
 
 def _open_log(order: Order, workplace: Workplace) -> AttemptLog:

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from renderonline.engines.base import Ending, FrameSaved, Notice, Progress
-from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step, plain, read
+from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step, Written, plain, read
+from renderonline.engines.blender_output import frame_images
 from renderonline.engines.blender_reader import MAX_NOTICES, BlenderReader
 from renderonline.frames import FrameSet, frame_of
 from renderonline.wire import Cause, Owes, Reason
@@ -34,7 +35,7 @@ V34 = "Fra:7 Mem:9.90M (Peak 10.83M) | Time:00:00.00 | Mem:0.76M, Peak:0.76M | S
         ('skipping existing frame "/x/f 1.png"', Skipped(Path("/x/f 1.png"))),
         ("Append frame 12", Appended(12)),
         ("00:00.331  render           | Video append frame 1", Appended(1)),
-        (" Time: 00:00.31 (Saving: 00:00.14)", None),
+        (" Time: 00:00.31 (Saving: 00:00.14)", Written()),
         ('Info: Saved "x.blend"', None),
         ("Blender quit", None),
         ("", None),
@@ -310,3 +311,61 @@ def test_a_frame_of_another_size_is_told_once_and_counts(tmp_path: Path) -> None
         told += [e.text for e in reader.feed(f"Saved: '{file}'") if isinstance(e, Notice)]
     assert told == ["f_0002.png has 4 × 3 pixels; the scene says 8 × 6."]
     assert reader.judge(Ending(0)).is_success
+
+
+def test_a_frame_with_passes_is_done_with_its_own_image(tmp_path: Path) -> None:
+    """What is announced first (3.4, 4.5: the compositor's files) says nothing of the rest."""
+    reader = BlenderReader(Owes(frames="7-8"), frame_images(["-o", f"{tmp_path}/frame_####"]))
+    passes = [tmp_path / name for name in ("z_0007.png", "n_0007.png")]
+    for file in passes:
+        Image.new("RGB", (8, 8)).save(file)
+        assert reader.feed(f"Saved: {file}") == []
+    assert reader.reading.frames_done == set()
+    events = reader.feed(saved(tmp_path, 7))
+    told = [(event.path.name, event.frame) for event in events if isinstance(event, FrameSaved)]
+    assert told == [("z_0007.png", None), ("n_0007.png", None), ("frame_0007.png", 7)]
+    assert reader.reading.frames_done == {7}
+
+
+@pytest.mark.parametrize(
+    "end", [" Time: 00:00.50 (Saving: 00:00.00)", V34.replace(":7", ":8") + "Sample 1/4", ""]
+)
+def test_both_eyes_of_a_stereo_pair_make_a_frame(tmp_path: Path, end: str) -> None:
+    """Whatever tells of it: a line of 2.8 to 4.5, the next frame, or the end (Blender 5)."""
+    reader = BlenderReader(Owes(frames="7-8"), frame_images(["-o", f"{tmp_path}/frame_####"]))
+    for eye in "LR":
+        file = tmp_path / f"frame_0007_{eye}.png"
+        Image.new("RGB", (8, 8)).save(file)
+        assert reader.feed(f"Saved: '{file}'") == []
+    events = reader.feed(end) if end else reader.rest()
+    told = [(event.path.name, event.frame) for event in events if isinstance(event, FrameSaved)]
+    assert told == [("frame_0007_L.png", None), ("frame_0007_R.png", 7)]
+
+
+def test_a_frame_with_a_broken_pass_is_not_done(tmp_path: Path) -> None:
+    reader = BlenderReader(Owes(frames="1"), frame_images(["-o", f"{tmp_path}/frame_####"]))
+    (tmp_path / "z_0001.png").write_bytes(b"")
+    (notice,) = reader.feed(f"Saved: '{tmp_path / 'z_0001.png'}'")
+    assert isinstance(notice, Notice)
+    assert not any(isinstance(event, FrameSaved) for event in reader.feed(saved(tmp_path, 1)))
+    assert reader.reading.frames_done == set()
+    assert "z_0001.png" in (reader.judge(ended(tmp_path)).message or "")
+
+
+@pytest.mark.parametrize(
+    ("output", "file", "is_image"),
+    [
+        ("/out/frame_####", "/out/frame_0007.png", True),
+        ("/out/frame_####", "/out/frame_12345.exr", True),
+        ("/out/frame_", "/out/frame_0007.png", True),
+        ("/out/", "/out/0007.png", True),
+        ("/out/f_##_v2.png", "/out/f_07_v2.png", True),
+        ("/out/frame_####", "/out/frame_0007_L.png", False),
+        ("/out/frame_####", "/out/z_0007.png", False),
+        ("/out/frame_####", "/out/z/frame_0007.png", False),
+    ],
+)
+def test_the_image_of_a_frame_is_told_from_the_command_line(
+    output: str, file: str, is_image: bool
+) -> None:
+    assert frame_images(["-o", output]).has(Path(file)) == is_image
