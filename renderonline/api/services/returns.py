@@ -6,8 +6,10 @@ often; afterwards it changes nothing, and the node is told to drop it.
 
 from __future__ import annotations
 
+import errno
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from renderonline import manifests
@@ -46,10 +48,13 @@ def receive(
     job = _job(ctx, chunk)
     if job is None or not is_current(ctx, chunk.attempt_id):
         return False
-    arrived = HashedFile(ctx.folders.incoming_file())
+    with _disk(path):
+        arrived = HashedFile(ctx.folders.incoming_file())
     try:
-        crc = _write(arrived, pieces)
-        if arrived.finish() != sha256 or (size is not None and arrived.size_bytes != size):
+        crc = _write(arrived, pieces, path)
+        with _disk(path):
+            found = arrived.finish()
+        if found != sha256 or (size is not None and arrived.size_bytes != size):
             raise Refused(400, "bad_hash", f"{path} came damaged.", "Send it again.")
         # Asked again: the attempt may have been given away while the file was on its way.
         if not is_current(ctx, chunk.attempt_id):
@@ -66,43 +71,64 @@ def _job(ctx: Context, chunk: Chunk) -> Job | None:
         return tasks.job(chunk.task_id)
 
 
-def _write(arrived: HashedFile, pieces: Iterator[bytes]) -> int:
+def _write(arrived: HashedFile, pieces: Iterator[bytes], path: str) -> int:
     """Keep what comes; its CRC-32, which an archive of the results will need."""
     crc = 0
     for piece in pieces:
-        try:
+        with _disk(path):
             arrived.write(piece)
-            crc = zlib.crc32(piece, crc)
-        except OSError as error:
-            if is_disk_full(error):
-                raise _full() from None
-            raise
+        crc = zlib.crc32(piece, crc)
     return crc
 
 
 def _put(ctx: Context, job: Job, path: str, file: Path, crc: int) -> None:
-    target = job.output_dir.joinpath(*path.split("/"))
-    # A task that is being deleted has lost its folder: nothing is made anew then.
-    if not job.render.task_dir.is_dir():
-        raise Refused(410, "gone", "The task was deleted.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        # A renderer on this machine may have put a link in the folder's place.
-        if not target.parent.resolve().is_relative_to(job.render.task_dir.resolve()):
-            raise Refused(400, "bad_request", f"{path} leads out of the task's folder.")
+    task_dir, target = job.render.task_dir, job.output_dir.joinpath(*path.split("/"))
+    with _disk(path):
+        _make(task_dir, target.parent, path)
+        if target.is_dir():
+            raise _no_place(path)
         # By the time that the file brings along: what is at its place later may be another one.
         status = file.stat()
-        entry = Entry(job.render.task_dir, path, str(target), status.st_size, status.st_mtime_ns)
+        entry = Entry(task_dir, path, str(target), status.st_size, status.st_mtime_ns)
         ctx.folders.put(file, target)
         sync_folder(target.parent)
-        ctx.folders.checksums.book(job.render.task_dir).note(entry, status.st_size, crc)
+        ctx.folders.checksums.book(task_dir).note(entry, status.st_size, crc)
+
+
+def _make(task_dir: Path, folder: Path, path: str) -> None:
+    """Make a folder below the task's. Raises OSError, Refused.
+
+    A task that is being deleted has lost its own: that is not made anew.
+    """
+    here, real = task_dir, task_dir.resolve()
+    for part in folder.relative_to(task_dir).parts:
+        here = here / part
+        try:
+            here.mkdir(exist_ok=True)
+        except FileNotFoundError:
+            raise Refused(410, "gone", "The task was deleted.") from None
+        except FileExistsError:
+            raise _no_place(path) from None
+        # A renderer on this machine may have put a link in the folder's place.
+        if not here.resolve().is_relative_to(real):
+            raise Refused(400, "bad_request", f"{path} leads out of the task's folder.")
+
+
+@contextmanager
+def _disk(path: str) -> Iterator[None]:
+    """What the disk refuses in the block, the node is to send again; but a name that it cannot hold."""
+    try:
+        yield
     except OSError as error:
         if is_disk_full(error):
-            raise _full() from None
-        raise Refused(
-            507, "storage", f"The server cannot write {path}: {error.strerror or error}."
-        ) from None
+            message = "The server's disk is full. The node keeps the file for now."
+            raise Refused(507, "disk_full", message) from None
+        if error.errno in (errno.ENAMETOOLONG, errno.EINVAL):
+            raise _no_place(path) from None
+        message = f"The server cannot write {path}: {error.strerror or error}."
+        raise Refused(507, "storage", message) from None
 
 
-def _full() -> Refused:
-    return Refused(507, "disk_full", "The server's disk is full. The node keeps the file for now.")
+def _no_place(path: str) -> Refused:
+    message = f"There is no place for a file {path[-200:]} among the results: a folder or another "
+    return Refused(400, "bad_request", f"{message}file is in its way, or its name is too long.")
