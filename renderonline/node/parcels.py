@@ -13,11 +13,13 @@ import logging
 import sqlite3
 import threading
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from renderonline import paths
 from renderonline.node.api_client import Api
+from renderonline.node.cache import disk_error
 from renderonline.node.orders import ReportTo
 from renderonline.node.results import move
 
@@ -42,7 +44,7 @@ class Parcel:
     path: str  # relative to the task's output folder, with /
     sha256: str
     size_bytes: int
-    frame: int | None  # None: no single frame's
+    frame: int | None  # which is complete with it; None: it completes none
 
 
 class Parcels:
@@ -79,23 +81,24 @@ class Parcels:
                     (*values, size_bytes, frame),
                 )
             except sqlite3.Error as error:
-                raise OSError(
-                    f"the list of results to be sent cannot be written: {error}"
-                ) from None
+                raise disk_error(error) from None
             number = int(cursor.lastrowid or 0)
             try:
                 move(file, self._file(number))
             except OSError:
-                self._strike(number)
+                with contextlib.suppress(sqlite3.Error):
+                    self._strike(number)
                 raise
             self._count[to] += 1
 
-    def first(self, api: Api) -> Parcel | None:
-        """The oldest that is for this api."""
+    def first(self, api: Api, but: Collection[ReportTo] = ()) -> Parcel | None:
+        """The oldest that is for this api, and of none of these attempts. Raises sqlite3.Error."""
         with self._lock:
-            where = "WHERE api = ? AND fingerprint IS ? ORDER BY number LIMIT 1"
+            where = "WHERE api = ? AND fingerprint IS ? ORDER BY number"
+            if not but:
+                where += " LIMIT 1"
             found = self._read(where, api.url, api.fingerprint)
-        return found[0] if found else None
+        return next((parcel for parcel in found if parcel.to not in but), None)
 
     def file(self, parcel: Parcel) -> Path:
         """Where its bytes are."""
@@ -119,13 +122,6 @@ class Parcels:
             if to not in self._count:
                 return
             self._drop([parcel for parcel in self._read("ORDER BY number") if parcel.to == to])
-
-    def is_last(self, parcel: Parcel) -> bool:
-        """Whether nothing else of its frame is on its way."""
-        with self._lock:
-            where = "WHERE frame IS ? AND attempt = ? AND number <> ?"
-            others = self._read(where, parcel.frame, parcel.to.attempt_id, parcel.number)
-            return not any(other.to == parcel.to for other in others)
 
     def count(self, to: ReportTo) -> int:
         """How many of this attempt are on their way."""

@@ -10,13 +10,14 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from enum import Enum, auto
 from pathlib import Path
 from typing import Protocol
 
 import requests
 
 from renderonline import wire
-from renderonline.node.api_client import Api, ApiClient, NotTold
+from renderonline.node.api_client import Api, ApiClient, NotTold, refusal
 from renderonline.node.orders import ReportTo
 from renderonline.node.parcels import Parcel, Parcels
 from renderonline.wire import OutputAnswer
@@ -27,11 +28,19 @@ RETRY_FIRST_S = 0.25
 RETRY_LONGEST_S = 10.0
 
 
+class _Fate(Enum):
+    """What has come of sending a file."""
+
+    SETTLED = auto()  # it has arrived, or never will
+    REFUSED = auto()  # the api cannot take it now; another one it may
+    AWAY = auto()  # there is no api now
+
+
 class Recipient(Protocol):
     """Who answers for an attempt. Called on the sending thread."""
 
     def returned(self, frame: int | None) -> None:
-        """A file has arrived, and with it all that there is of `frame`; None: of no frame."""
+        """A file has arrived, and with it all that there is of `frame`; None: it completes none."""
         ...
 
     def spoiled(self, sentence: str) -> None:
@@ -54,6 +63,8 @@ class Returns:
         self._waiting: dict[ReportTo, Callable[[], None]] = {}
         self._at_work: set[Api] = set()
         self._is_closing = False
+        # Attempts that go on with a frame of which a file can never arrive; the sending thread's.
+        self._with_spoiled_files: set[ReportTo] = set()
 
     def start(self) -> None:
         """Go on with what an earlier node has left. Called once its attempts have their recipients."""
@@ -112,32 +123,46 @@ class Returns:
         threading.Thread(target=self._send_all, args=(api,), name="returns", daemon=True).start()
 
     def _send_all(self, api: Api) -> None:
+        """Each attempt's files in their order. One that is refused keeps no other attempt's back."""
         pause_s = RETRY_FIRST_S
-        while (parcel := self._next(api)) is not None:
-            try:
-                is_settled = self._send(parcel)
-            except Exception:  # the edge of the thread: the others are to arrive all the same
-                log.exception("%s of attempt %d", parcel.path, parcel.to.attempt_id)
-                is_settled = False
-            if is_settled:
+        refused: set[ReportTo] = set()
+        while self._has_work(api):
+            fate = self._send_next(api, refused)
+            if fate is _Fate.SETTLED:
                 pause_s = RETRY_FIRST_S
-                self._settle(parcel.to)
-                continue
-            with self._changed:
-                self._changed.wait_for(lambda: self._is_closing, pause_s)
-            pause_s = min(pause_s * 2, RETRY_LONGEST_S)
+            elif fate is _Fate.AWAY:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._is_closing, pause_s)
+                pause_s = min(pause_s * 2, RETRY_LONGEST_S)
+                refused.clear()
 
-    def _next(self, api: Api) -> Parcel | None:
-        """None ends the thread; whoever adds another parcel starts the next."""
+    def _has_work(self, api: Api) -> bool:
+        """False ends the thread; whoever adds another parcel starts the next."""
         with self._changed:
-            parcel = None if self._is_closing else self._parcels.first(api)
-            if parcel is None:
-                self._at_work.discard(api)
-                self._changed.notify_all()
-            return parcel
+            if not self._is_closing and api in self._parcels.apis():
+                return True
+            self._at_work.discard(api)
+            self._changed.notify_all()
+            return False
 
-    def _send(self, parcel: Parcel) -> bool:
-        """Whether it is settled; if not, it is tried again."""
+    def _send_next(self, api: Api, refused: set[ReportTo]) -> _Fate:
+        """Try one; none is left when all have been refused in this round, which goes on later."""
+        parcel = None
+        try:
+            parcel = self._parcels.first(api, refused)
+            if parcel is None:
+                return _Fate.AWAY
+            fate = self._send(parcel)
+        except Exception:  # the edge of the thread: the others are to arrive all the same
+            log.exception("%s cannot be sent", parcel and parcel.path)
+            fate = _Fate.AWAY if parcel is None else _Fate.REFUSED
+        if parcel is not None and fate is _Fate.SETTLED:
+            self._settle(parcel.to)
+        elif parcel is not None and fate is _Fate.REFUSED:
+            refused.add(parcel.to)
+        return fate
+
+    def _send(self, parcel: Parcel) -> _Fate:
         to = parcel.to
         headers = {"X-Attempt-Key": to.key, "X-Sha256": parcel.sha256}
         try:
@@ -146,37 +171,44 @@ class Returns:
             )
         except NotTold as error:
             log.warning("%s cannot be sent to %s (%s); trying on", parcel.path, to.api.url, error)
-            return False
+            return _Fate.AWAY
         except OSError as error:
             self._spoil(parcel, f"cannot be read on this machine any more ({error.strerror})")
-            return True
+            return _Fate.SETTLED
         return self._understand(parcel, response)
 
-    def _understand(self, parcel: Parcel, response: requests.Response) -> bool:
+    def _understand(self, parcel: Parcel, response: requests.Response) -> _Fate:
+        """What is no answer of the api itself (a proxy speaks while that is away) settles nothing."""
         status = response.status_code
-        answer = _answer(response)
+        answer, error = _answer(response), refusal(response) if status >= 400 else None
         if answer is not None and answer.accepted:
             self._arrived(parcel)  # first: what nobody has noted would be rendered again
             self._parcels.remove(parcel)
-        elif answer is not None or status in (401, 404, 410):
+        elif answer is not None or (error is not None and status in (401, 404, 410)):
             self._parcels.remove_all(parcel.to)
             if recipient := self._recipient(parcel.to):
                 recipient.given_away("" if answer is None else answer.message)
-        elif status >= 500 or status in (200, 408, 429):
+        elif error is None or status >= 500 or status in (408, 429):
             log.warning("%s: %s answers %d; trying on", parcel.path, parcel.to.api.url, status)
-            return False
-        elif self._parcels.is_whole(parcel) and _is_damaged_on_the_way(response):
-            return False
+            return _Fate.REFUSED
+        elif error.error == "bad_hash" and self._parcels.is_whole(parcel):
+            return _Fate.REFUSED  # damaged on the way
         else:
-            self._spoil(parcel, f"was refused by the api: {_message(response)}")
-        return True
+            self._spoil(parcel, f"was refused by the api: {error.error_message}")
+        return _Fate.SETTLED
 
     def _arrived(self, parcel: Parcel) -> None:
-        if recipient := self._recipient(parcel.to):
-            recipient.returned(parcel.frame if self._parcels.is_last(parcel) else None)
+        """A frame of which another file is spoiled is not complete."""
+        recipient = self._recipient(parcel.to)
+        if recipient is not None and parcel.to not in self._with_spoiled_files:
+            recipient.returned(parcel.frame)
+        if parcel.frame is not None:
+            self._with_spoiled_files.discard(parcel.to)
 
     def _spoil(self, parcel: Parcel, why: str) -> None:
         self._parcels.remove(parcel)
+        if parcel.frame is None:
+            self._with_spoiled_files.add(parcel.to)
         if recipient := self._recipient(parcel.to):
             recipient.spoiled(f"{parcel.path} {why}")
 
@@ -199,14 +231,3 @@ def _answer(response: requests.Response) -> OutputAnswer | None:
         return wire.decode(response.content, OutputAnswer)
     except wire.WireError:
         return None
-
-
-def _is_damaged_on_the_way(response: requests.Response) -> bool:
-    return response.status_code == 400 and "bad_hash" in response.text[:1000]
-
-
-def _message(response: requests.Response) -> str:
-    try:
-        return wire.decode(response.content, wire.ErrorBody).error_message
-    except wire.WireError:
-        return f"it answered {response.status_code}"
