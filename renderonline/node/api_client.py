@@ -6,14 +6,16 @@ other: not what this machine trusts besides, nor what the environment says.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 
 from renderonline import wire
@@ -24,6 +26,9 @@ ANSWER_S = 10.0
 
 TRANSFER_S = 60.0
 """Longest silence while a file is on its way: the api may be writing it to a slow disk."""
+
+PIECE_BYTES = 1 << 20
+"""Most that is read of an answer at once."""
 
 T = TypeVar("T", bound=wire.Message)
 
@@ -67,10 +72,17 @@ class ApiClient:
 
     def put(self, api: Api, path: str, file: Path, headers: Mapping[str, str]) -> requests.Response:
         """Send a file as it is read. Raises NotTold; OSError where the file cannot be read."""
-        with file.open("rb") as body:
-            return self._send(
-                api, "PUT", path, data=body, headers=dict(headers), timeout=(CONNECT_S, TRANSFER_S)
-            )
+        timeout_s = (CONNECT_S, TRANSFER_S)
+        with file.open("rb") as opened:
+            body = _Body(opened)
+            try:
+                return self._send(
+                    api, "PUT", path, data=body, headers=dict(headers), timeout=timeout_s
+                )
+            except NotTold:
+                if body.fault is not None:
+                    raise body.fault from None
+                raise
 
     @contextmanager
     def get(self, api: Api, path: str, headers: Mapping[str, str]) -> Iterator[requests.Response]:
@@ -87,7 +99,7 @@ class ApiClient:
                 ) as response,
             ):
                 yield response
-        except requests.RequestException as error:
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise NotTold(type(error).__name__) from None
 
     def close(self) -> None:
@@ -136,6 +148,45 @@ class ApiClient:
         finally:
             with self._lock:
                 self._idle.setdefault(api.fingerprint, []).append(session)
+
+
+def pieces(response: requests.Response) -> Iterator[bytes]:
+    """An answer's body as it arrives: what came before a break is not lost. Within `ApiClient.get`."""
+    while piece := response.raw.read1(PIECE_BYTES):
+        yield piece
+
+
+def refusal(response: requests.Response) -> wire.ErrorBody | None:
+    """The error that the api answers; None if the answer is not one of its own. Reads the body."""
+    try:
+        error = wire.decode(response.content, wire.ErrorBody)
+    except WireError:
+        return None
+    return error if error.error else None
+
+
+class _Body:
+    """A file that is sent. What keeps it from being read is not the connection's fault."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.fault: OSError | None = None
+
+    @property
+    def len(self) -> int:
+        """By this name requests asks for it."""
+        return os.fstat(self._file.fileno()).st_size
+
+    def __iter__(self) -> Iterator[bytes]:
+        """By this requests knows that it is to be read as it is sent."""
+        return iter(lambda: self.read(PIECE_BYTES), b"")
+
+    def read(self, size: int = -1) -> bytes:
+        try:
+            return self._file.read(size)
+        except OSError as error:
+            self.fault = error
+            raise
 
 
 class _Pinned(HTTPAdapter):

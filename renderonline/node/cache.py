@@ -8,6 +8,7 @@ folders in which a task is rendered share it (hard links), and a renderer may wr
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import logging
 import shutil
@@ -17,6 +18,7 @@ import threading
 import time
 from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 from renderonline import paths
 
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 SHARE_OF_DISK = 0.25
 """How much of the disk the cache may take, unless a setting says how much."""
+
+PARTS_KEPT_S = 7 * 24 * 3600
+"""How long the beginning of a file stays that nobody has gone on fetching."""
 
 READ_ONLY = 0o444
 
@@ -50,24 +55,24 @@ class Cache:
             # Nothing is lost but time: what the list knew is fetched again.
             log.warning("The list of the cache in %s is damaged; the cache begins anew.", folder)
             self._begin_anew()
-            self._list = self._open()
+            try:
+                self._list = self._open()
+            except sqlite3.Error as error:
+                raise disk_error(error) from None
+        self._clear_up()
 
     def find(self, sha256: str) -> Path | None:
-        """The file, if it is here and unchanged; one that was changed is dropped."""
+        """The file, if it is here and unchanged; one that was changed is dropped. Raises OSError."""
         with self._lock:
-            row = self._list.execute(
-                "SELECT size_bytes, mtime_ns FROM files WHERE sha256 = ?", (sha256,)
-            ).fetchone()
-            if row is None:
+            rows = self._do("SELECT size_bytes, mtime_ns FROM files WHERE sha256 = ?", sha256)
+            if not rows:
                 return None
             file = self._file(sha256)
-            if _stamp(file) != row:
+            if _stamp(file) != rows[0]:
                 log.warning("%s in the cache was changed or is gone; it is fetched again", sha256)
                 self._drop(sha256)
                 return None
-            self._list.execute(
-                "UPDATE files SET used_at = ? WHERE sha256 = ?", (time.time(), sha256)
-            )
+            self._do("UPDATE files SET used_at = ? WHERE sha256 = ?", time.time(), sha256)
             return file
 
     def part(self, sha256: str) -> Path:
@@ -84,40 +89,26 @@ class Cache:
             part.replace(file)
             stamp = _stamp(file)
             assert stamp is not None
-            self._list.execute(
-                "INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", (sha256, *stamp, time.time())
-            )
+            values = (sha256, *stamp, time.time())
+            self._do("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?)", *values)
         return file
 
     def drop(self, sha256: str) -> None:
-        """It is not what it should be."""
+        """It is not what it should be. Raises OSError."""
         with self._lock:
             self._drop(sha256)
-
-    def is_intact(self, sha256: str) -> bool:
-        """Read the whole file and compare. Drops it if it is not what it should be."""
-        file = self.find(sha256)
-        with contextlib.suppress(OSError):
-            if file is not None and digest(file) == sha256:
-                return True
-        self.drop(sha256)
-        return False
 
     def make_room(self, coming_bytes: int, needed: Collection[str]) -> None:
         """Drop the least recently used files until so much more fits, but none of `needed`.
 
-        Files that a task's folder shares go from there only when that is removed.
+        Files that a task's folder shares go from there only when that is removed. Raises OSError.
         """
         with self._lock:
-            size = self._list.execute("SELECT COALESCE(SUM(size_bytes), 0) FROM files").fetchone()[
-                0
-            ]
+            ((size,),) = self._do("SELECT COALESCE(SUM(size_bytes), 0) FROM files")
             too_much = size + coming_bytes - self._limit_bytes
             if too_much <= 0:
                 return
-            rows = self._list.execute(
-                "SELECT sha256, size_bytes FROM files ORDER BY used_at"
-            ).fetchall()
+            rows = self._do("SELECT sha256, size_bytes FROM files ORDER BY used_at")
             for sha256, size_bytes in rows:
                 if too_much <= 0:
                     return
@@ -142,13 +133,43 @@ class Cache:
         for file in self._folder.glob("list.sqlite3*"):
             file.unlink(missing_ok=True)
 
+    def _clear_up(self) -> None:
+        """What is on no list (the node ended between two lines) or was left half-way long ago."""
+        listed = {sha256 for (sha256,) in self._do("SELECT sha256 FROM files")}
+        for file in self._folder.glob("??/*"):
+            if file.name not in listed:
+                with contextlib.suppress(OSError):  # Windows: somebody has it open
+                    file.unlink(missing_ok=True)
+        for part in self._parts.iterdir():
+            if abs(time.time() - part.stat().st_mtime) > PARTS_KEPT_S:
+                with contextlib.suppress(OSError):
+                    part.unlink(missing_ok=True)
+
     def _drop(self, sha256: str) -> None:
-        self._list.execute("DELETE FROM files WHERE sha256 = ?", (sha256,))
+        self._do("DELETE FROM files WHERE sha256 = ?", sha256)
         with contextlib.suppress(OSError):
             self._file(sha256).unlink(missing_ok=True)
 
+    def _do(self, statement: str, *values: object) -> list[tuple[Any, ...]]:
+        """Raises OSError: what keeps a list from being written is the disk's fault."""
+        try:
+            return self._list.execute(statement, values).fetchall()
+        except sqlite3.Error as error:
+            raise disk_error(error) from None
+
     def _file(self, sha256: str) -> Path:
         return self._folder / sha256[:2] / sha256
+
+
+def disk_error(error: sqlite3.Error) -> OSError:
+    """What SQLite says of the disk, as the disk itself would."""
+    is_full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return OSError(errno.ENOSPC if is_full else errno.EIO, str(error))
+
+
+def is_full(error: OSError) -> bool:
+    """No room, or over the user's disk quota."""
+    return error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
 
 def digest(file: Path) -> str:

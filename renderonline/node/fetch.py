@@ -3,20 +3,20 @@ broke off, and verified."""
 
 from __future__ import annotations
 
-import errno
-import hashlib
+import contextlib
 import logging
 import threading
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import requests
 
 from renderonline.lifecycle import Clock
-from renderonline.node.api_client import ApiClient, NotTold
-from renderonline.node.cache import Cache
+from renderonline.node.api_client import ApiClient, NotTold, pieces, refusal
+from renderonline.node.cache import Cache, digest, is_full
 from renderonline.node.orders import ReportTo
 from renderonline.wire import Cause, Content, Reason
 
@@ -25,7 +25,9 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 """Files that are fetched side by side: small ones wait for the network, large ones for the disk."""
 
-PIECE_BYTES = 1 << 20
+STOP_EVERY_S = 0.1
+"""How often whoever waits looks whether it still has to."""
+
 PATIENCE_S = 600.0
 """How long an api may be away before an attempt is given back that still needs something of it."""
 
@@ -53,6 +55,77 @@ class _Again(Exception):
     """Not yet; what has come is kept. Its text says why in a few words."""
 
 
+class _Errand:
+    """Files that one attempt fetches side by side: until all are there, one cannot be had, or it is
+    stopped. What its threads wait for ends then, also a server that says nothing any more."""
+
+    def __init__(self, to: ReportTo, contents: Sequence[Content]) -> None:
+        self.to = to
+        self.given_up = threading.Event()
+        self._left = deque(contents)
+        self._unfinished = len(contents)
+        self._fault: Exception | None = None
+        self._is_over = threading.Event()
+        self._lock = threading.Lock()
+        self._open: set[requests.Response] = set()
+
+    def run(self, one: Callable[[_Errand, Content], None], stop: threading.Event) -> None:
+        """Call `one` for each file. Raises what it raises, and NotFetched when `stop` is set.
+
+        A thread that cannot end at once (its server has not begun to answer) is not waited for.
+        """
+        for _ in range(min(AT_ONCE, self._unfinished)):
+            threading.Thread(target=self._work, args=(one,), name="fetch", daemon=True).start()
+        while not self._is_over.wait(STOP_EVERY_S) and not stop.is_set():
+            pass
+        self._give_up()
+        check_stop(stop)
+        if self._fault is not None:
+            raise self._fault
+
+    def check(self) -> None:
+        """Raises NotFetched when it is over."""
+        check_stop(self.given_up)
+
+    @contextmanager
+    def reading(self, response: requests.Response) -> Iterator[None]:
+        """The body of this answer is read in the block."""
+        with self._lock:
+            self._open.add(response)
+        try:
+            self.check()
+            yield
+        finally:
+            with self._lock:
+                self._open.discard(response)
+
+    def _work(self, one: Callable[[_Errand, Content], None]) -> None:
+        while not self.given_up.is_set():
+            try:
+                content = self._left.popleft()
+            except IndexError:
+                return
+            try:
+                one(self, content)
+            except Exception as error:  # the edge of the thread: raised where the errand began
+                if not isinstance(error, NotFetched):
+                    log.exception("fetching %s failed", content.sha256)
+                self._fault = self._fault or error
+                self._is_over.set()
+                return
+            with self._lock:
+                self._unfinished -= 1
+                if not self._unfinished:
+                    self._is_over.set()
+
+    def _give_up(self) -> None:
+        self.given_up.set()
+        with self._lock:
+            for response in self._open:
+                with contextlib.suppress(OSError, RuntimeError, ValueError):  # at its end already
+                    response.raw.shutdown()
+
+
 @dataclass(frozen=True, slots=True)
 class Fetcher:
     """One node's. Any thread."""
@@ -65,55 +138,56 @@ class Fetcher:
 
     def fetch(self, to: ReportTo, contents: Sequence[Content], stop: threading.Event) -> None:
         """Have all of `contents` in the cache. Blocks. Raises NotFetched, also when `stop` is set."""
-        wanted = {content.sha256: content for content in contents}
-        missing = [c for c in wanted.values() if self.cache.find(c.sha256) is None]
-        if not missing:
-            return
-        self.cache.make_room(sum(content.size for content in missing), wanted.keys())
-        log.info("fetching %d files for attempt %d", len(missing), to.attempt_id)
-        given_up = threading.Event()
-        pool = ThreadPoolExecutor(min(AT_ONCE, len(missing)), thread_name_prefix="fetch")
         try:
-            work = [pool.submit(self._one, to, content, stop, given_up) for content in missing]
-            for done in as_completed(work):
-                done.result()
-        finally:
-            given_up.set()
-            pool.shutdown(wait=True, cancel_futures=True)
+            wanted = {content.sha256: content for content in contents}
+            missing = [c for c in wanted.values() if self.cache.find(c.sha256) is None]
+            if not missing:
+                return
+            coming_bytes = sum(max(0, content.size) for content in missing)
+            self.cache.make_room(coming_bytes, wanted.keys())
+        except OSError as error:
+            raise _disk(error) from None
+        log.info("fetching %d files for attempt %d", len(missing), to.attempt_id)
+        _Errand(to, missing).run(self._one, stop)
 
     def fetch_manifest(self, to: ReportTo, sha256: str, stop: threading.Event) -> None:
         """The same for one file whose size nobody has said. Raises NotFetched."""
-        if self.cache.find(sha256) is None:
-            self._one(to, Content(sha256=sha256, size=UNKNOWN_SIZE), stop, threading.Event())
+        self.fetch(to, [Content(sha256=sha256, size=UNKNOWN_SIZE)], stop)
 
-    def _one(
-        self, to: ReportTo, content: Content, stop: threading.Event, given_up: threading.Event
-    ) -> None:
+    def _one(self, errand: _Errand, content: Content) -> None:
         """Fetch one file, unless another attempt of this node is just doing so: then wait for it."""
-        with self._changed:
-            while content.sha256 in self._taken:
-                _check(stop, given_up)
-                self._changed.wait(RETRY_FIRST_S)
-            if self.cache.find(content.sha256) is not None:
-                return
-            self._taken.add(content.sha256)
         try:
-            self._insist(to, content, stop, given_up)
-        finally:
-            with self._changed:
-                self._taken.discard(content.sha256)
-                self._changed.notify_all()
+            if not self._is_mine(errand, content.sha256):
+                return
+            try:
+                self._insist(errand, content)
+            finally:
+                with self._changed:
+                    self._taken.discard(content.sha256)
+                    self._changed.notify_all()
+        except OSError as error:
+            raise _disk(error) from None
 
-    def _insist(
-        self, to: ReportTo, content: Content, stop: threading.Event, given_up: threading.Event
-    ) -> None:
+    def _is_mine(self, errand: _Errand, sha256: str) -> bool:
+        """Whether this thread is to fetch the file; False once it is there."""
+        with self._changed:
+            while sha256 in self._taken:
+                errand.check()
+                self._changed.wait(STOP_EVERY_S)
+            if self.cache.find(sha256) is not None:
+                return False
+            self._taken.add(sha256)
+            return True
+
+    def _insist(self, errand: _Errand, content: Content) -> None:
+        """Raises NotFetched, OSError where the disk does not take it."""
         pause_s, damaged = RETRY_FIRST_S, 0
         since = self.clock.monotonic()
         had_bytes = -1
         while True:
-            _check(stop, given_up)
+            errand.check()
             try:
-                self._load(to, content, stop, given_up)
+                self._load(errand, content)
                 if self._is_right(content):
                     return
                 damaged += 1
@@ -122,35 +196,32 @@ class Fetcher:
                 why = "it came damaged"
             except (_Again, NotTold) as error:
                 why = str(error)
-            except OSError as error:
-                raise _disk(error) from None
             has_bytes = _size(self.cache.part(content.sha256))
             if has_bytes > had_bytes:
                 had_bytes, since, pause_s = has_bytes, self.clock.monotonic(), RETRY_FIRST_S
             elif self.clock.monotonic() - since > PATIENCE_S:
-                message = f"The project cannot be fetched from {to.api.url} ({why})."
+                message = f"The project cannot be fetched from {errand.to.api.url} ({why})."
                 raise NotFetched(message, Cause.INTERRUPTED)
-            stop.wait(pause_s)
+            errand.given_up.wait(pause_s)
             pause_s = min(pause_s * 2, RETRY_LONGEST_S)
 
-    def _load(
-        self, to: ReportTo, content: Content, stop: threading.Event, given_up: threading.Event
-    ) -> None:
+    def _load(self, errand: _Errand, content: Content) -> None:
         """Load what is missing of a file into its part. Raises NotTold, _Again, NotFetched, OSError."""
-        part = self.cache.part(content.sha256)
+        to, part = errand.to, self.cache.part(content.sha256)
         if content.size == UNKNOWN_SIZE:
             part.unlink(missing_ok=True)  # nobody could tell whether it is the whole
         have = _size(part)
         if have >= content.size >= 0 and part.exists():
             return
-        headers = {"X-Attempt-Key": to.key}
+        # As it is: of a file that somebody on the way compresses, a range would be another one.
+        headers = {"X-Attempt-Key": to.key, "Accept-Encoding": "identity"}
         if have:
             headers["Range"] = f"bytes={have}-"
         with self.client.get(to.api, to.content(content.sha256), headers) as response:
-            mode = _mode(response, content, have)
-            with part.open(mode) as file:
-                for piece in response.iter_content(PIECE_BYTES):
-                    _check(stop, given_up)
+            mode = _mode(response, have)
+            with errand.reading(response), part.open(mode) as file:
+                for piece in pieces(response):
+                    errand.check()
                     file.write(piece)
                     if file.tell() > _most(content):
                         raise NotFetched(_damaged(content), Cause.MACHINE)
@@ -160,29 +231,30 @@ class Fetcher:
         part = self.cache.part(content.sha256)
         if _size(part) < content.size:
             raise _Again("the connection broke off")
-        with part.open("rb") as file:
-            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-        if sha256 != content.sha256:
+        if digest(part) != content.sha256:
             part.unlink(missing_ok=True)
             return False
         self.cache.take(content.sha256)
         return True
 
 
-def _mode(response: requests.Response, content: Content, have: int) -> str:
-    """How the part is opened for what comes. Raises _Again, NotFetched."""
+def _mode(response: requests.Response, have: int) -> str:
+    """How the part is opened for what comes. Raises _Again, NotFetched.
+
+    Only what the api itself says counts: a proxy before it may answer anything while that is away.
+    """
     status = response.status_code
     if status == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
         return "ab"
     if status == 200:
         return "wb"
-    if status in (401, 410):
+    error = None if status < 400 else refusal(response)
+    if error is not None and status in (401, 410):
         message = "The api works with another attempt by now."
         raise NotFetched(message, Cause.INTERRUPTED)
-    if status == 404:
+    if error is not None and error.error == "no_such_file":
         raise NotFetched(
-            f"The server does not have a file of the project any more ({content.sha256[:12]}…). "
-            "Submit the project again.",
+            "The server does not have a file of the project any more. Submit the project again.",
             Cause.ASSET_MISSING,
         )
     raise _Again(f"it answered {status}")
@@ -192,8 +264,9 @@ def _most(content: Content) -> int:
     return LARGEST_MANIFEST_BYTES if content.size == UNKNOWN_SIZE else content.size
 
 
-def _check(stop: threading.Event, given_up: threading.Event) -> None:
-    if stop.is_set() or given_up.is_set():
+def check_stop(stop: threading.Event) -> None:
+    """Raises NotFetched when it is set."""
+    if stop.is_set():
         raise NotFetched("Stopped while the project was being fetched.", Cause.INTERRUPTED)
 
 
@@ -212,9 +285,13 @@ def _damaged(content: Content) -> str:
 
 
 def _disk(error: OSError) -> NotFetched:
-    is_full = error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-    if is_full:
-        message = "The disk of the machine has no room for the project. Free some space there."
-        return NotFetched(message, Cause.MACHINE, Reason.DISK_FULL)
+    if is_full(error):
+        return no_room()
     message = f"The project cannot be kept on this machine: {error.strerror or error}."
     return NotFetched(message, Cause.MACHINE)
+
+
+def no_room() -> NotFetched:
+    """The disk is full."""
+    message = "The disk of the machine has no room for the project. Free some space there."
+    return NotFetched(message, Cause.MACHINE, Reason.DISK_FULL)

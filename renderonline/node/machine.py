@@ -210,11 +210,15 @@ class Machine:
         except Exception:  # the edge of the thread
             log.exception("fetching ahead for attempt %s failed", waiting.order.attempt_id)
 
-    def _render(self, order: Order, account: Account) -> None:
+    def _render(
+        self, order: Order, account: Account, no_more_fetching: threading.Event | None = None
+    ) -> None:
         def on_over(outcome: Outcome) -> None:
             self._over(account, outcome)
 
-        self._attempt = worker.begin(order, account, self._workplace, self._watch.follow, on_over)
+        self._attempt = worker.begin(
+            order, account, self._workplace, self._watch.follow, on_over, no_more_fetching
+        )
 
     def _over(self, account: Account, outcome: Outcome) -> None:
         """The running attempt is over: the next one begins, before anybody is told of this one.
@@ -228,7 +232,7 @@ class Machine:
             if waiting is None:
                 return
             try:
-                self._render(waiting.order, waiting.account)
+                self._render(waiting.order, waiting.account, waiting.no_more)
             except Refusal as refusal:
                 _give_back(waiting.account, str(refusal))
             except Exception:  # the edge of the attempt's thread: its own end must still be told

@@ -11,13 +11,13 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from renderonline import manifests, wire
-from renderonline.node.cache import Cache
-from renderonline.node.fetch import Fetcher, NotFetched
+from renderonline.node.cache import Cache, digest, is_full
+from renderonline.node.fetch import Fetcher, NotFetched, check_stop, no_room
 from renderonline.node.orders import Order, ReportTo
 from renderonline.wire import Cause, Content, Manifest, ProjectRef
 
@@ -30,17 +30,34 @@ Stamp = tuple[int, int]
 """A file's size in bytes and its time of change in ns."""
 
 
+RENEWALS = 3
+"""How often a project is looked through again when a file of it has gone from the cache meanwhile."""
+
+LOCKED_S = 0.1
+"""How long to wait for whoever makes a folder before looking whether one still has to."""
+
+
+class _Gone(Exception):
+    """A file that was fetched is not in the cache any more. Its text is the file's path."""
+
+
 @dataclass(slots=True)
 class Tree:
     """One folder. `made` is what was put where, and how it looked then."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
     made: dict[Path, tuple[str, Stamp]] | None = None  # None: not made by this node yet
+    users: int = 0  # who render in it or make it; it stays while there are any
 
     def changed(self) -> list[Path]:
         """Files that are not what they were when they were put there."""
         made = self.made or {}
         return [path for path, (_, stamp) in made.items() if _stamp(path) != stamp]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it can be rendered in. Looks at each file."""
+        return self.made is not None and not self.changed()
 
 
 class Trees:
@@ -55,32 +72,31 @@ class Trees:
         self._trees: dict[Path, Tree] = {}  # the least recently used first
         _remove(folder)
 
+    def hold(self, order: Order) -> None:
+        """An attempt is going to be rendered in its folder, which stays until `let_go`."""
+        self._use(order.working_dir)
+
+    def let_go(self, order: Order) -> None:
+        """It is over."""
+        with self._lock:
+            self._trees[order.working_dir].users -= 1
+
     def is_ready(self, order: Order) -> bool:
         """Whether an attempt can begin at once. Looks at each file of its project."""
         tree = self._known(order.working_dir)
-        return tree is not None and tree.made is not None and not tree.changed()
+        return tree is not None and tree.is_whole
 
     def prepare(self, order: Order, stop: threading.Event) -> None:
-        """Have the project in its folder. Blocks while it is fetched. Raises NotFetched."""
-        project, to = order.place.project, order.report_to
-        assert project is not None and to is not None
+        """Have the project in its folder. Blocks while it is fetched. Raises NotFetched, also when
+        `stop` is set."""
         tree = self._use(order.working_dir)
-        with tree.lock:
-            if tree.made is not None and not tree.changed():
-                return
-            manifest = self._manifest(project, to, stop)
-            contents = [Content(sha256=f.sha256, size=f.size) for f in manifest.files]
-            self._fetcher.fetch(to, contents, stop)
-            try:
-                tree.made = self._make(order.working_dir, manifest, tree)
-            except OSError as error:
-                tree.made = None
-                raise NotFetched(
-                    f"The project's folder {order.working_dir} cannot be made: "
-                    f"{error.strerror or error}. Check the disk of this machine.",
-                    Cause.MACHINE,
-                ) from None
-        self._thin_out(order.working_dir)
+        try:
+            with _held(tree.lock, stop):
+                if not tree.is_whole:
+                    self._renew(order, tree, stop)
+        finally:
+            self.let_go(order)
+        self._thin_out()
 
     def made(self, order: Order) -> Collection[Path]:
         """The project's own files, if it was fetched."""
@@ -95,27 +111,67 @@ class Trees:
             return []
         with tree.lock:
             made = tree.made or {}
-            bad = [path for path, (sha256, _) in made.items() if not self._cache.is_intact(sha256)]
+            # In the folder, not in the cache: that may have dropped what it has had no room for.
+            bad = [path for path, (sha256, _) in made.items() if not _is(path, sha256)]
+            for path in bad:
+                with contextlib.suppress(OSError):
+                    self._cache.drop(made[path][0])
             if bad:
                 tree.made = None
         return [path.relative_to(order.working_dir).as_posix() for path in bad]
 
+    def _renew(self, order: Order, tree: Tree, stop: threading.Event) -> None:
+        """Fetch what is missing and put it into place. Raises NotFetched."""
+        project, to = order.place.project, order.report_to
+        assert project is not None and to is not None
+        for _ in range(RENEWALS):
+            manifest = self._manifest(project, to, stop)
+            contents = [Content(sha256=f.sha256, size=f.size) for f in manifest.files]
+            self._fetcher.fetch(to, contents, stop)
+            try:
+                self._make_anyhow(order.working_dir, manifest, tree)
+            except _Gone as gone:
+                log.info("%s left the cache again; it is fetched once more", gone)
+            else:
+                return
+        message = "Files of the project keep leaving the cache of this machine. Is `CacheBytes` large enough?"
+        raise NotFetched(message, Cause.MACHINE)
+
+    def _make_anyhow(self, root: Path, manifest: Manifest, tree: Tree) -> None:
+        """A folder that cannot be put right is made anew: a renderer may have left anything in it.
+
+        Raises NotFetched, _Gone.
+        """
+        try:
+            tree.made = self._make(root, manifest, tree)
+        except OSError:
+            tree.made = None
+            try:
+                _remove(root)
+                tree.made = self._make(root, manifest, tree)
+            except OSError as error:
+                raise _unusable(root, error) from None
+
     def _manifest(self, project: ProjectRef, to: ReportTo, stop: threading.Event) -> Manifest:
         self._fetcher.fetch_manifest(to, project.sha256, stop)
-        file = self._cache.find(project.sha256)
         try:
-            if file is None:
-                raise NotFetched("The project's list of files is gone again.", Cause.MACHINE)
-            manifest = wire.decode(file.read_bytes(), Manifest)
+            file = self._cache.find(project.sha256)
+            content = b"" if file is None else file.read_bytes()
+        except OSError as error:
+            raise _unusable(self._folder, error) from None
+        if file is None:
+            raise NotFetched("The project's list of files is gone again.", Cause.MACHINE)
+        try:
+            manifest = wire.decode(content, Manifest)
             manifests.check(manifest)
-        except (wire.WireError, manifests.BadManifest, OSError) as error:
+        except (wire.WireError, manifests.BadManifest) as error:
             raise NotFetched(
                 f"The project's list of files cannot be used. {error}", Cause.SCENE
             ) from None
         return manifest
 
     def _make(self, root: Path, manifest: Manifest, tree: Tree) -> dict[Path, tuple[str, Stamp]]:
-        """Put every file into its place that is not there already. Raises OSError, NotFetched."""
+        """Put every file into its place that is not there already. Raises OSError, _Gone."""
         made = dict(tree.made or {})
         for file in manifest.files:
             path = root.joinpath(*file.path.split("/"))
@@ -123,10 +179,7 @@ class Trees:
                 continue
             source = self._cache.find(file.sha256)
             if source is None:
-                raise NotFetched(
-                    f"{file.path} was changed on this machine while it was rendered from.",
-                    Cause.MACHINE,
-                )
+                raise _Gone(file.path)
             path.parent.mkdir(parents=True, exist_ok=True)
             place(source, path, file.executable)
             stamp = _stamp(path)
@@ -139,19 +192,29 @@ class Trees:
             return self._trees.get(root)
 
     def _use(self, root: Path) -> Tree:
-        """The tree, which is the most recently used one now. Others are made meanwhile."""
+        """The tree, which is the most recently used one now; `let_go` follows."""
         with self._lock:
             tree = self._trees.pop(root, None) or Tree()
+            tree.users += 1
             self._trees[root] = tree
             return tree
 
-    def _thin_out(self, but: Path) -> None:
+    def _thin_out(self) -> None:
+        """Remove the folders that were not used for longest, and that nobody uses."""
         with self._lock:
-            old = [root for root in list(self._trees)[:-KEPT] if root != but]
-            for root in old:
-                del self._trees[root]
-        for root in old:
-            _remove(root)
+            old = [
+                (root, tree) for root, tree in list(self._trees.items())[:-KEPT] if not tree.users
+            ]
+        for root, tree in old:
+            with tree.lock:
+                with self._lock:
+                    if tree.users:
+                        continue
+                    tree.made = None  # whoever wants it from now on waits, and makes it anew
+                _remove(root)
+                with self._lock:
+                    if not tree.users:
+                        del self._trees[root]
 
 
 def place(source: Path, target: Path, is_executable: bool) -> None:
@@ -181,6 +244,34 @@ def _remove(folder: Path) -> None:
 
     if folder.is_dir() and not folder.is_symlink():
         shutil.rmtree(folder, onerror=make_writable)  # onexc comes with Python 3.12
+
+
+@contextlib.contextmanager
+def _held(lock: threading.Lock, stop: threading.Event) -> Iterator[None]:
+    """The lock, as `with lock`. Raises NotFetched when `stop` is set before it is to be had."""
+    while not lock.acquire(timeout=LOCKED_S):
+        check_stop(stop)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _is(path: Path, sha256: str) -> bool:
+    try:
+        return digest(path) == sha256
+    except OSError:
+        return False
+
+
+def _unusable(root: Path, error: OSError) -> NotFetched:
+    if is_full(error):
+        return no_room()
+    message = (
+        f"The project's folder {root} cannot be made: {error.strerror or error}. Check the disk of "
+        "this machine."
+    )
+    return NotFetched(message, Cause.MACHINE)
 
 
 def _stamp(path: Path) -> Stamp | None:

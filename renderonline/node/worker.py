@@ -20,6 +20,7 @@ from itertools import count
 from pathlib import Path
 
 from renderonline.engines.base import Ending, EngineEvent, FrameSaved, Notice, Reader, Verdict
+from renderonline.engines.endings import is_disk_full
 from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
 from renderonline.node import attempt_log
@@ -36,7 +37,7 @@ from renderonline.node.results import DeskResults, FolderResults, NoResults, Res
 from renderonline.node.returns import Returns
 from renderonline.node.trees import Trees
 from renderonline.node.warm import WarmRenderers
-from renderonline.wire import Cause, Limits
+from renderonline.wire import Cause, Limits, Reason
 
 log = logging.getLogger(__name__)
 
@@ -85,10 +86,11 @@ class Attempt:
         workplace: Workplace,
         on_begun: Callable[[Attempt], None],
         on_over: Callable[[Outcome], None],
+        no_more_fetching: threading.Event | None = None,
     ) -> None:
         """`on_begun(self)`: its process runs. `on_over(outcome)` is called on the attempt's thread,
         with the process gone and nobody told yet: the next render may begin there. It settles what
-        `is_over` says."""
+        `is_over` says. `no_more_fetching`: set when it is ended; whoever fetches ahead for it ends."""
         self.order = order
         self.account = account
         self._workplace = workplace
@@ -96,7 +98,7 @@ class Attempt:
         self._on_over = on_over
         self._tools: Tools | None = None  # None: its project is not here yet
         self._turn = threading.Lock()  # held while its process is started, or it is ended
-        self._no_more_fetching = threading.Event()
+        self._no_more_fetching = no_more_fetching or threading.Event()
         self._ended_by: Verdict | None = None  # why the node itself has ended it
         self._stops_after_frame: Verdict | None = None
         self._has_told_stray = False
@@ -130,10 +132,14 @@ class Attempt:
         Raises Refusal where that is not possible, and RuntimeError when the system has no thread
         left; nothing has begun then.
         """
-        if self.order.place.project is not None and not self._workplace.trees.is_ready(self.order):
-            self._thread.start()
-            return
         with ExitStack() as undo:  # a start that fails half-way leaves no process behind
+            if self.order.place.project is not None:
+                self._workplace.trees.hold(self.order)
+                undo.callback(self._workplace.trees.let_go, self.order)
+                if not self._workplace.trees.is_ready(self.order):
+                    self._thread.start()
+                    undo.pop_all()
+                    return
             self._tools = tools = _equip(self.order, self._workplace)
             undo.callback(tools.log.close)
             undo.callback(tools.process.abandon)
@@ -197,7 +203,7 @@ class Attempt:
         except NotFetched as error:
             return Outcome(self._ended_by or Verdict(False, error.cause, str(error), error.reason))
         except Refusal as refusal:
-            return Outcome(Verdict(False, Cause.MACHINE, str(refusal)))
+            return Outcome(self._failing_machine(str(refusal)))
         return Outcome(self._ended_by)
 
     def _rendered(self) -> Outcome:
@@ -234,7 +240,7 @@ class Attempt:
         for event in saved:
             fault = tools.results.deliver(event.path, event.frame)
             if fault is not None:
-                self.end(Verdict(False, Cause.MACHINE, fault), STOP_GRACE_S)
+                self.end(self._failing_machine(fault), STOP_GRACE_S)
                 return False
         return True
 
@@ -267,8 +273,13 @@ class Attempt:
         if verdict.is_success:
             undelivered = results.deliver_rest()
             if undelivered is not None:
-                verdict = Verdict(False, Cause.MACHINE, undelivered)
+                verdict = self._failing_machine(undelivered)
         return Outcome(self._unless_damaged(verdict), exit_code, is_warm)
+
+    def _failing_machine(self, sentence: str) -> Verdict:
+        """It could not be begun, or what it saved could not be kept."""
+        reason = Reason.DISK_FULL if is_disk_full(self._workplace.log_dir) else None
+        return Verdict(False, Cause.MACHINE, sentence, reason)
 
     def _unless_damaged(self, verdict: Verdict) -> Verdict:
         """What looks like the project's fault is this machine's where a file of it is damaged here."""
@@ -289,6 +300,8 @@ class Attempt:
             self._tools.log.close()
             with contextlib.suppress(OSError):  # the next attempt clears it, or says why it cannot
                 self._tools.results.close()
+        if self.order.place.project is not None:
+            self._workplace.trees.let_go(self.order)
         self._is_begun.set()
         self._on_over(outcome)
         self._is_over.set()
@@ -301,13 +314,14 @@ def begin(
     workplace: Workplace,
     on_begun: Callable[[Attempt], None],
     on_over: Callable[[Outcome], None],
+    no_more_fetching: threading.Event | None = None,
 ) -> Attempt:
     """Start the order's process, now or when its project is here. Raises Refusal with a sentence
     when that is not possible.
 
-    `on_begun`, `on_over`: see Attempt.
+    `on_begun`, `on_over`, `no_more_fetching`: see Attempt.
     """
-    attempt = Attempt(order, account, workplace, on_begun, on_over)
+    attempt = Attempt(order, account, workplace, on_begun, on_over, no_more_fetching)
     attempt.start()
     return attempt
 
