@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from PIL import Image
-from support.drawing import DrawFarm, Drawing, Plan, draw_farm
+from support.drawing import DrawFarm, Drawing, Plan, draw_farm, is_alive
 from support.processes import ROOT, Service
 from support.valve import Valve, valve
 from support.waiting import wait_until
@@ -177,7 +178,7 @@ def test_what_comes_late_changes_nothing(tmp_path: Path) -> None:
         (lost,) = [chunk for chunk in drawing.chunks if chunk["State"] == "lost"]
         drawing.let_go()
         wait_until(lambda: returns_of(farm.nodes["a"]), "the lost one has frames to send")
-        farm.cables["api"].mend()  # for the other one's; they come through the same cable
+        farm.cables["api"].mend()  # also the other one reaches the api by it
         drawing.assert_whole()
         ended, frames = drawing.detail, drawn(drawing)
         assert set(frames.values()) == {"b"}, (lost, frames)
@@ -220,12 +221,35 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 def test_a_project_that_a_node_has_no_room_for_goes_to_the_other(tmp_path: Path) -> None:
     with small_disk(tmp_path / "small", "4m") as disk:
         tight = {"a": {"DataPath": str(disk)}}
-        with draw_farm(tmp_path, "a", apart=True, node_settings=tight) as farm:
-            drawing = farm.submit("1-4", Plan(project_bytes=8 * MB), ChunkFrames=4)
+        with draw_farm(tmp_path, "a", "b", apart=True, node_settings=tight) as farm:
+            plan = Plan(project_bytes=8 * MB, held=range(1, 5))
+            drawing = farm.submit("1-4", plan, ChunkFrames=2)
             wait_until(lambda: "failed" in states(drawing), "it does not fit")
-            assert drawing.chunks[0]["Cause"] == "machine", drawing.chunks
-            assert "no room for the project" in drawing.chunks[0]["Message"]
-            assert drawing.saved() == {}
+            chunk = next(chunk for chunk in drawing.chunks if chunk["State"] == "failed")
+            assert chunk["Cause"] == "machine"
+            assert "no room for the project" in chunk["Message"]
+            told = requests.get(f"{farm.nodes['a'].url}/hpc/status", timeout=60).json()["Task"]
+            assert told["Reason"] == "disk_full"
+            drawing.let_go()
+            drawing.assert_whole()
+            assert set(drawn(drawing).values()) == {"b"}
+
+
+def test_frames_that_a_node_has_no_room_for_go_to_the_other(tmp_path: Path) -> None:
+    """And to the same one, once those before have been sent, without a restart."""
+    with small_disk(tmp_path / "small", "9m") as disk:
+        tight = {"a": {"DataPath": str(disk)}}
+        with valved_farm(tmp_path, "a", node_settings=tight) as (farm, between):
+            between.sent.hold_after(MB)
+            drawing = farm.submit("1-8", Plan(frame_bytes=2 * MB, frame_s={"": 0.4}), ChunkFrames=8)
+            wait_until(lambda: drawing.notes("begun")[3:], "the fourth or fifth has no room")
+            wait_until(lambda: not is_alive(drawing.notes("begun")[-1].pid), "it gives up")
+            assert len(drawing.saved()) < 8
+            told = len(list((disk / "returns").glob("*.file")))
+            assert told >= 2
+            between.open()
+            assert_as_if_nothing_had_been(farm, drawing)
+            assert list(drawing.saved().values()).count(1) >= told
 
 
 # --------------------------------------------------------------------------- clocks

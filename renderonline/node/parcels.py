@@ -54,6 +54,7 @@ class Parcels:
         """Creates `folder`; what an interrupted node left half-way is cleared. Raises OSError."""
         self._folder = paths.private_dir(folder)
         self._lock = threading.Lock()
+        self._struck: set[int] = set()  # gone, but the list could not be written yet
         file = self._folder / "list.sqlite3"
         file.touch(mode=0o600)
         try:
@@ -95,7 +96,7 @@ class Parcels:
         """The oldest that is for this api, and of none of these attempts. Raises sqlite3.Error."""
         with self._lock:
             where = "WHERE api = ? AND fingerprint IS ? ORDER BY number"
-            if not but:
+            if not but and not self._struck:
                 where += " LIMIT 1"
             found = self._read(where, api.url, api.fingerprint)
         return next((parcel for parcel in found if parcel.to not in but), None)
@@ -139,19 +140,27 @@ class Parcels:
             self._list.close()
 
     def _drop(self, parcels: list[Parcel]) -> None:
+        """The file first: on a full disk the list can be written only when that has made room."""
         for parcel in parcels:
-            self._strike(parcel.number)
+            with contextlib.suppress(OSError):  # the next start clears it
+                self._file(parcel.number).unlink(missing_ok=True)
+            self._struck.add(parcel.number)
             self._count[parcel.to] -= 1
             if not self._count[parcel.to]:
                 del self._count[parcel.to]
-            with contextlib.suppress(OSError):  # the next start clears it
-                self._file(parcel.number).unlink(missing_ok=True)
+        try:
+            for number in sorted(self._struck):
+                self._strike(number)
+                self._struck.discard(number)
+        except sqlite3.Error as error:
+            log.warning("The list of results cannot be written yet: %s", error)
 
     def _strike(self, number: int) -> None:
         self._list.execute("DELETE FROM parcels WHERE number = ?", (number,))
 
     def _read(self, rest: str, *values: object) -> list[Parcel]:
         rows = self._list.execute(f"SELECT {_COLUMNS} FROM parcels {rest}", values).fetchall()
+        rows = [row for row in rows if row[0] not in self._struck]
         return [
             Parcel(number, ReportTo(Api(url, pin), attempt, key), path, sha256, size, frame)
             for number, url, pin, attempt, key, path, sha256, size, frame in rows
