@@ -149,14 +149,16 @@ class Machine:
             if self._is_closing:
                 return
             self._is_closing = True
-            attempt = self._running()
+            attempt = self._attempt
             waiting, self._waiting = self._waiting, None
         sentence = "The node was stopped."
         if waiting is not None:
             waiting.no_more.set()
             _give_back(waiting.account, sentence)
         if attempt is not None:
-            attempt.stop(sentence, STOP_GRACE_S)
+            if not attempt.is_over:
+                attempt.stop(sentence, STOP_GRACE_S)
+            attempt.leave(FAREWELL_S)
         self._watch.close()
         self._books.close(FAREWELL_S)
         self._workplace.warm.close()

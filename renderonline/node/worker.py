@@ -175,6 +175,10 @@ class Attempt:
         """Wait until the outcome is known; False if that takes longer."""
         return self._is_over.wait(timeout_s)
 
+    def leave(self, timeout_s: float) -> None:
+        """Wait until its end is with its reporter, too. Any other thread, once it has begun."""
+        self._thread.join(timeout_s)
+
     def _given_away(self, message: str) -> None:
         """The api works with another attempt. On the reporter's thread."""
         self.stop(f"The api has given this attempt away. {message}".strip(), grace_s=0)

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from pathlib import Path
 
 import psutil
 import pytest
+from support.processes import DEADLINE_S
 from support.waiting import wait_until
 
 from renderonline import wire
 from renderonline.node import worker
+from renderonline.node.account import Account
 from renderonline.node.app import NodeApp
 from renderonline.node.reporter import NoReporter
 
@@ -221,6 +224,35 @@ def test_a_node_that_ends_gives_back_what_waits(
         assert end is not None
         assert (end.cause, end.message) == (wire.Cause.INTERRUPTED, "The node was stopped.")
     assert not list(project.glob("*/begun-2"))
+
+
+@pytest.mark.parametrize("by", ["itself", "the node"])
+def test_a_node_that_ends_tells_of_what_has_just_ended(
+    node: NodeApp,
+    remote: Remote,
+    project: Path,
+    api: ListeningApi,
+    monkeypatch: pytest.MonkeyPatch,
+    by: str,
+) -> None:
+    """Its end is written down first, which takes a slow disk a while."""
+    tell_end, is_ending = Account.tell_end, threading.Event()
+
+    def slowly(account: Account) -> None:
+        is_ending.set()
+        time.sleep(0.3)
+        tell_end(account)
+
+    monkeypatch.setattr(Account, "tell_end", slowly)
+    start, end = gated(project, 1, ApiUrl=api.url, ReportKey="k")
+    remote.start(**start)
+    if by == "itself":
+        end.touch()
+        assert is_ending.wait(DEADLINE_S)
+    node.close()
+    told = api.end_of(1)
+    assert told is not None
+    assert told.is_success is (by == "itself")
 
 
 def test_an_end_is_told_although_others_have_begun(
