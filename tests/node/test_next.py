@@ -252,7 +252,7 @@ def test_a_node_that_ends_tells_of_what_has_just_ended(
     node.close()
     told = api.end_of(1)
     assert told is not None
-    assert told.is_success is (by == "itself")
+    assert (told.message == "The node was stopped.") is (by == "the node")
 
 
 def test_an_end_is_told_although_others_have_begun(
