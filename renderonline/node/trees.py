@@ -208,7 +208,7 @@ class Trees:
         for root, tree in old:
             with tree.lock:
                 with self._lock:
-                    if tree.users:
+                    if tree.users or self._trees.get(root) is not tree:  # or somebody has done so
                         continue
                     tree.made = None  # whoever wants it from now on waits, and makes it anew
                 _remove(root)
