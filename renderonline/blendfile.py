@@ -32,7 +32,7 @@ _MOVIES = {
 }
 """`ImageFormatData.imtype` of movies, with what Blender's `-F` calls them."""
 
-_FORMATS = dict(
+FORMATS = dict(
     (
         *((0, "TARGA"), (1, "IRIS"), (4, "JPEG"), (14, "TARGA_RAW"), (15, "AVI_RAW")),
         *((16, "AVI_JPEG"), (17, "PNG"), (20, "BMP"), (21, "HDR"), (22, "TIFF"), (23, "OPEN_EXR")),
@@ -364,7 +364,7 @@ def _scene(scene: _Fields) -> SceneFacts:
     return SceneFacts(
         name,
         _MOVIES.get(format_number),
-        _FORMATS.get(format_number),
+        FORMATS.get(format_number),
         **whole,
         is_other_size=_is_other_size(scene),
         engine=scene.text("Scene", "r.engine") if scene.has("r.engine") else None,

@@ -5,6 +5,7 @@ No network here: an upload that the farm would refuse is found in the first seco
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
@@ -17,6 +18,9 @@ from renderonline.frames import FrameSet
 
 RANGE_ARGUMENTS = ("start_frame", "end_frame")
 """How the original knows frames: two arguments of an engine."""
+
+FORMAT_ARGUMENT = "output_format"
+"""What the original calls the format of a frame, or of a movie."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,12 @@ class Submission:
     def file(self) -> Path:
         """What was named: a file, a folder, a ZIP."""
         return self.bundle.origin
+
+    @property
+    def format(self) -> str | None:
+        """The output format that is asked for; None: the engine's own, or it has none."""
+        values = {name.lower(): value for name, value in self.arguments.items()}
+        return values.get(FORMAT_ARGUMENT)
 
     def request(self) -> wire.EnqueueRequest:
         """The message that goes with the file."""
@@ -113,14 +123,14 @@ def prepare(
     """Check a project and what is to be done with it. Raises Unusable.
 
     A path is a project of that one file. Without frames it is those of the scene, where the engine
-    takes a range and the file tells one. The first and the last frame are also given as the
+    takes a range and the file tells one, and without an output format likewise the scene's. The first and the last frame are also given as the
     engine's `start_frame` and `end_frame`.
     """
     bundle = bundles.of(project, follow_links=False) if isinstance(project, Path) else project
     if frames is None and not {name.lower() for name in arguments} & set(RANGE_ARGUMENTS):
         frames = scene_frames(bundle, engine)
     spelled = {a.arg_type_id.lower(): a.arg_type_id for a in engine.arguments}
-    values = {name.lower(): value for name, value in arguments.items()}
+    values = {**scene_format(bundle, engine), **{n.lower(): v for n, v in arguments.items()}}
     for name in values.keys() - spelled.keys():
         raise Unusable(
             f"{engine.name} has no argument {name!r}.",
@@ -148,6 +158,20 @@ def scene_frames(bundle: Bundle, engine: wire.EngineDetail) -> FrameSet | None:
         return None
     step = 1 if scene.is_movie else max(1, scene.frame_step or 1)  # a movie is one range
     return FrameSet.between(scene.frame_start, scene.frame_end, step)
+
+
+def scene_format(bundle: Bundle, engine: wire.EngineDetail) -> dict[str, str]:
+    """The value for the engine's `output_format` that the scene says, if it takes such names: none
+    where it has a rule that allows for extensions alone, as the original's has."""
+    scene = bundle.facts.scene()
+    takes = next((a for a in engine.arguments if a.arg_type_id.lower() == FORMAT_ARGUMENT), None)
+    if scene is None or scene.file_format is None or takes is None or not takes.regex:
+        return {}
+    try:
+        fits = re.fullmatch(takes.regex, scene.file_format) is not None
+    except re.error:
+        fits = False
+    return {FORMAT_ARGUMENT: scene.file_format} if fits else {}
 
 
 def _check_range(engine: wire.EngineDetail, frames: FrameSet) -> None:

@@ -44,6 +44,16 @@ def transfer(label: str) -> Iterator[Callback]:
 @contextmanager
 def sending(name: str) -> Iterator[SendProgress]:
     """Show how a project is hashed and uploaded while the context is open."""
+    try:
+        with _sending(name) as show:
+            yield show
+    except KeyboardInterrupt:
+        output.say(f"{name} is not submitted. What the farm has got of it is not sent again.")
+        raise
+
+
+@contextmanager
+def _sending(name: str) -> Iterator[SendProgress]:
     if not on_terminal():
         lines = {"hashing": _lines(f"hashing {name}", says_end=False)}
         lines["uploading"] = _lines(f"uploading {name}")
@@ -75,11 +85,13 @@ def _bars() -> Progress:
 def _lines(label: str, says_end: bool = True) -> Callback:
     """A callback that says a line now and then, and one when all is done."""
     said_at_s = time.monotonic()
+    has_ended = False
 
     def show(done_bytes: int, total_bytes: int | None) -> None:
-        nonlocal said_at_s
-        is_done = done_bytes == total_bytes
-        if (is_done and says_end) or time.monotonic() - said_at_s >= LINE_EVERY_S:
+        nonlocal said_at_s, has_ended
+        ends = done_bytes == total_bytes and says_end and not has_ended
+        has_ended = has_ended or ends
+        if ends or time.monotonic() - said_at_s >= LINE_EVERY_S:
             said_at_s = time.monotonic()
             if total_bytes == 0:
                 output.say(f"{label}: the farm has all of it")

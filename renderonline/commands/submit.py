@@ -125,6 +125,9 @@ def _announce(submission: farm.Submission, has_frames: bool) -> None:
     name = submission.file.name
     if submission.frames and not has_frames:
         output.say(f"{name}: frames {submission.frames}, as the scene says")
+    scene = submission.bundle.facts.scene()
+    if submission.format not in (None, "PNG") and scene and submission.format == scene.file_format:
+        output.say(f"{name}: output {submission.format}, as the scene says")
     for warning in farm.warnings(submission.bundle):
         output.say(f"Warning: {name}: {warning}")
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from renderonline import wire
+from renderonline import blendfile, wire
+from renderonline.api.services.setup import FORMAT_REGEX
 from renderonline.client import Unusable, Wishes, check_file, choose_engine, prepare
+from renderonline.engines.blender_options import output_format
 from renderonline.frames import FrameSet
 
 
@@ -179,3 +183,32 @@ def test_a_file_that_is_not_there_or_empty_or_a_folder(tmp_path: Path) -> None:
 def test_a_folder_without_a_trailing_file_is_refused_by_prepare_too(tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="no file"):
         prepare(tmp_path / f"gone{os.sep}", BLENDER, {}, FrameSet.parse("1"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "regex", "given", "sent"),
+    [
+        ("movie", FORMAT_REGEX, {}, "AVI_JPEG"),
+        ("cube", FORMAT_REGEX, {}, "PNG"),
+        ("movie", FORMAT_REGEX, {"Output_Format": "PNG"}, "PNG"),
+        ("movie", None, {}, None),  # a database of the original, which takes `.png` and its like
+        ("movie", r"\.[a-z]+", {}, None),
+    ],
+)
+def test_the_output_is_in_the_format_that_the_scene_says(
+    blend: Callable[[str], Path],
+    kind: str,
+    regex: str | None,
+    given: dict[str, str],
+    sent: str | None,
+) -> None:
+    argument = wire.EngineArgument("output_format", "extension", regex, "PNG")
+    engine = wire.EngineDetail(4, "blender", ".blend", "blender", [argument])
+    submission = prepare(blend(kind), engine, given)
+    assert submission.format == sent
+
+
+@pytest.mark.parametrize("name", sorted(blendfile.FORMATS.values()))
+def test_what_a_scene_says_is_a_format_that_the_engine_takes(name: str) -> None:
+    assert re.fullmatch(FORMAT_REGEX, name)
+    assert output_format(name).video is None

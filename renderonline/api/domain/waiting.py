@@ -32,10 +32,12 @@ def reason(
 def _no_machine(job: Job, seats: Sequence[Seat], has_no_machine: bool) -> str | None:
     if has_no_machine:
         return "The farm has no machine yet. An admin adds one: renderonline admin machine add."
+    if not seats:
+        return "No machine takes work at present; `renderonline machines` says why."
     name = job.engine.name
     having = [seat for seat in seats if name.lower() in seat.engines]
     if not having:
-        return f"No machine that has answered so far has the engine {name}."
+        return f"No machine that takes work at present has the engine {name}."
     tagged = [seat for seat in having if job.task.tags <= seat.tags]
     if not tagged:
         return f"No machine with the engine {name} has the tags {', '.join(sorted(job.task.tags))}."
