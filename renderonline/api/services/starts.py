@@ -4,6 +4,7 @@ where the project is to be had."""
 from __future__ import annotations
 
 import hashlib
+import os
 import secrets
 import socket
 import ssl
@@ -118,13 +119,20 @@ class Starts:
 
 
 def _light(file: Path) -> Beacon:
-    """The beacon in `file`, made if there is none. One that nobody can read if that fails."""
-    word = secrets.token_hex(16)
+    """The beacon in `file`, made if there is none: once, whoever comes first, since what another
+    start has named must stay what it is. One that nobody can read if that fails."""
     try:
-        if file.is_file():
-            word = file.read_text(encoding="ascii").strip() or word
-        else:
-            paths.write_private(file, word)
+        if not file.is_file():
+            new = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+            paths.write_private(new, secrets.token_hex(16))
+            try:
+                os.link(new, file)
+            except FileExistsError:
+                pass
+            except OSError:  # a disk without links
+                new.replace(file)
+            new.unlink(missing_ok=True)
+        word = file.read_text(encoding="ascii").strip()
     except (OSError, ValueError):
-        return Beacon(path=str(file), word="")
+        word = ""
     return Beacon(path=str(file), word=word)
