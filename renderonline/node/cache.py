@@ -98,23 +98,26 @@ class Cache:
         with self._lock:
             self._drop(sha256)
 
-    def make_room(self, coming_bytes: int, needed: Collection[str]) -> None:
-        """Drop the least recently used files until so much more fits, but none of `needed`.
+    def make_room(self, coming_bytes: int, needed: Collection[str]) -> set[str]:
+        """Drop the least recently used files until so much more fits, but none of `needed`; which.
 
-        Files that a task's folder shares go from there only when that is removed. Raises OSError.
+        A file that a task's folder shares takes room until that is removed. Raises OSError.
         """
+        dropped: set[str] = set()
         with self._lock:
             ((size,),) = self._do("SELECT COALESCE(SUM(size_bytes), 0) FROM files")
             too_much = size + coming_bytes - self._limit_bytes
             if too_much <= 0:
-                return
+                return dropped
             rows = self._do("SELECT sha256, size_bytes FROM files ORDER BY used_at")
             for sha256, size_bytes in rows:
                 if too_much <= 0:
-                    return
+                    break
                 if sha256 not in needed:
                     self._drop(sha256)
+                    dropped.add(sha256)
                     too_much -= size_bytes
+        return dropped
 
     def close(self) -> None:
         """The list is closed; the files stay."""

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -136,23 +136,38 @@ class Fetcher:
     _taken: set[str] = field(default_factory=set)  # what somebody is fetching just now
     _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def fetch(self, to: ReportTo, contents: Sequence[Content], stop: threading.Event) -> None:
-        """Have all of `contents` in the cache. Blocks. Raises NotFetched, also when `stop` is set."""
+    def fetch(
+        self,
+        to: ReportTo,
+        contents: Sequence[Content],
+        stop: threading.Event,
+        on_dropped: Callable[[Set[str]], None] = lambda _: None,
+    ) -> None:
+        """Have all of `contents` in the cache. Blocks. Raises NotFetched, also when `stop` is set.
+
+        `on_dropped(hashes)`: the cache has dropped these for want of room; called before any comes.
+        """
         try:
             wanted = {content.sha256: content for content in contents}
             missing = [c for c in wanted.values() if self.cache.find(c.sha256) is None]
             if not missing:
                 return
             coming_bytes = sum(max(0, content.size) for content in missing)
-            self.cache.make_room(coming_bytes, wanted.keys())
+            on_dropped(self.cache.make_room(coming_bytes, wanted.keys()))
         except OSError as error:
             raise _disk(error) from None
         log.info("fetching %d files for attempt %d", len(missing), to.attempt_id)
         _Errand(to, missing).run(self._one, stop)
 
-    def fetch_manifest(self, to: ReportTo, sha256: str, stop: threading.Event) -> None:
+    def fetch_manifest(
+        self,
+        to: ReportTo,
+        sha256: str,
+        stop: threading.Event,
+        on_dropped: Callable[[Set[str]], None] = lambda _: None,
+    ) -> None:
         """The same for one file whose size nobody has said. Raises NotFetched."""
-        self.fetch(to, [Content(sha256=sha256, size=UNKNOWN_SIZE)], stop)
+        self.fetch(to, [Content(sha256=sha256, size=UNKNOWN_SIZE)], stop, on_dropped)
 
     def _one(self, errand: _Errand, content: Content) -> None:
         """Fetch one file, unless another attempt of this node is just doing so: then wait for it."""

@@ -11,7 +11,7 @@ import logging
 import os
 import shutil
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -58,6 +58,10 @@ class Tree:
     def is_whole(self) -> bool:
         """Whether it can be rendered in. Looks at each file."""
         return self.made is not None and not self.changed()
+
+    def has(self, hashes: Set[str]) -> bool:
+        """Whether one of these files is in it."""
+        return any(sha256 in hashes for sha256, _ in (self.made or {}).values())
 
 
 class Trees:
@@ -127,7 +131,7 @@ class Trees:
         for _ in range(RENEWALS):
             manifest = self._manifest(project, to, stop)
             contents = [Content(sha256=f.sha256, size=f.size) for f in manifest.files]
-            self._fetcher.fetch(to, contents, stop)
+            self._fetcher.fetch(to, contents, stop, self._give_up)
             try:
                 self._make_anyhow(order.working_dir, manifest, tree)
             except _Gone as gone:
@@ -153,7 +157,7 @@ class Trees:
                 raise _unusable(root, error) from None
 
     def _manifest(self, project: ProjectRef, to: ReportTo, stop: threading.Event) -> Manifest:
-        self._fetcher.fetch_manifest(to, project.sha256, stop)
+        self._fetcher.fetch_manifest(to, project.sha256, stop, self._give_up)
         try:
             file = self._cache.find(project.sha256)
             content = b"" if file is None else file.read_bytes()
@@ -200,13 +204,23 @@ class Trees:
             return tree
 
     def _thin_out(self) -> None:
-        """Remove the folders that were not used for longest, and that nobody uses."""
+        """Remove the folders that were not used for longest."""
         with self._lock:
-            old = [
-                (root, tree) for root, tree in list(self._trees.items())[:-KEPT] if not tree.users
-            ]
-        for root, tree in old:
-            with tree.lock:
+            old = list(self._trees.items())[:-KEPT]
+        self._remove_idle(old)
+
+    def _give_up(self, dropped: Set[str]) -> None:
+        """Remove the folders that have what the cache dropped: there alone does it still take room."""
+        with self._lock:
+            trees = list(self._trees.items()) if dropped else []
+        self._remove_idle([(root, tree) for root, tree in trees if tree.has(dropped)])
+
+    def _remove_idle(self, trees: Sequence[tuple[Path, Tree]]) -> None:
+        """Those that nobody uses."""
+        for root, tree in trees:
+            if tree.users or not tree.lock.acquire(blocking=False):
+                continue
+            try:
                 with self._lock:
                     if tree.users or self._trees.get(root) is not tree:  # or somebody has done so
                         continue
@@ -215,6 +229,8 @@ class Trees:
                 with self._lock:
                     if not tree.users:
                         del self._trees[root]
+            finally:
+                tree.lock.release()
 
 
 def place(source: Path, target: Path, is_executable: bool) -> None:

@@ -185,6 +185,7 @@ def test_damage_that_no_stamp_shows_is_found_and_fetched_again(kit: Kit) -> None
 def test_what_the_cache_has_had_no_room_for_is_not_damaged(store: Store, tmp_path: Path) -> None:
     kit = made(store, tmp_path, limit_bytes=10)
     first = store.order(1)
+    kit.trees.hold(first)
     kit.prepare(first)
     kit.prepare(store.order(2, {"a.blend": b"other" * 9000}))
     assert kit.cache.find(hashlib.sha256(FILES["a.blend"]).hexdigest()) is None
@@ -199,6 +200,20 @@ def test_the_least_recently_used_go_first(store: Store, tmp_path: Path) -> None:
         kit.prepare(store.order(10 + number + len(store.asked), scenes[number]))
     kept = [kit.cache.find(hashlib.sha256(s["a.blend"]).hexdigest()) is not None for s in scenes]
     assert kept == [True, False, True]
+
+
+def test_what_the_cache_drops_takes_no_room_in_folders_that_nobody_uses(
+    store: Store, tmp_path: Path
+) -> None:
+    """A link keeps a file on the disk: with the last eight tasks' folders, all of their projects."""
+    kit = made(store, tmp_path, limit_bytes=150_000)
+    orders = [store.order(n, {"a.blend": bytes([n]) * 100_000}) for n in range(1, 5)]
+    kit.trees.hold(orders[0])
+    for order in orders:
+        kit.prepare(order)
+    there = [order for order in orders if order.working_dir.exists()]
+    assert there == [orders[0], orders[-1]]
+    assert (orders[0].working_dir / "a.blend").read_bytes() == b"\1" * 100_000
 
 
 def test_the_folder_of_a_render_stays_whatever_else_is_made(kit: Kit) -> None:
