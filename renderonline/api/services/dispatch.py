@@ -262,5 +262,4 @@ class Dispatcher:
             limits=self._limits(job),
             after=chunk.after,
         )
-        machine = self._ctx.fleet.machine(chunk.machine_id)
-        return start if machine is None else self._starts.complete(start, job, machine)
+        return self._starts.complete(start, job, claim.machine)

@@ -17,7 +17,7 @@ from renderonline import security
 from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.db.connection import Stale, Transaction
 from renderonline.api.domain import ledger
-from renderonline.api.domain.model import Chunk, Job, MachineState, Outcome, Task
+from renderonline.api.domain.model import Chunk, Job, Machine, MachineState, Outcome, Task
 from renderonline.api.domain.planner import Assignment
 from renderonline.api.domain.reconcile import event_of, outcome_of
 from renderonline.api.domain.transitions import (
@@ -42,6 +42,7 @@ class Claim:
 
     job: Job
     chunk: Chunk
+    machine: Machine  # as it is now: who plans may have known it by older settings
     report_key: str
 
 
@@ -83,7 +84,7 @@ def claim(ctx: Context, assignment: Assignment) -> Claim | None:
             copy_of=assignment.copy_of,
             after=assignment.after if held else None,
         )
-        return Claim(job, replace(chunk, attempt_id=chunks.add(chunk)), key)
+        return Claim(job, replace(chunk, attempt_id=chunks.add(chunk)), machine, key)
 
     return ctx.database.transact(write)
 
