@@ -99,14 +99,15 @@ class Cache:
             self._drop(sha256)
 
     def make_room(self, coming_bytes: int, needed: Collection[str]) -> set[str]:
-        """Drop the least recently used files until so much more fits, but none of `needed`; which.
+        """Drop the least recently used files until so much more fits, into the limit and onto the
+        disk, but none of `needed`; which.
 
         A file that a task's folder shares takes room until that is removed. Raises OSError.
         """
         dropped: set[str] = set()
         with self._lock:
             ((size,),) = self._do("SELECT COALESCE(SUM(size_bytes), 0) FROM files")
-            too_much = size + coming_bytes - self._limit_bytes
+            too_much = max(size - self._limit_bytes, -self.free_bytes()) + coming_bytes
             if too_much <= 0:
                 return dropped
             rows = self._do("SELECT sha256, size_bytes FROM files ORDER BY used_at")
@@ -118,6 +119,10 @@ class Cache:
                     dropped.add(sha256)
                     too_much -= size_bytes
         return dropped
+
+    def free_bytes(self) -> int:
+        """What the disk has. Raises OSError."""
+        return shutil.disk_usage(self._folder).free
 
     def close(self) -> None:
         """The list is closed; the files stay."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import requests
 
+from renderonline import sizes
 from renderonline.lifecycle import Clock
 from renderonline.node.api_client import ApiClient, NotTold, pieces, refusal
 from renderonline.node.cache import Cache, digest, is_full
@@ -152,10 +153,14 @@ class Fetcher:
             missing = [c for c in wanted.values() if self.cache.find(c.sha256) is None]
             if not missing:
                 return
-            coming_bytes = sum(max(0, content.size) for content in missing)
+            coming_bytes = sum(map(self._coming_bytes, missing))
             on_dropped(self.cache.make_room(coming_bytes, wanted.keys()))
+            free_bytes = self.cache.free_bytes()
         except OSError as error:
             raise _disk(error) from None
+        if coming_bytes > free_bytes:  # not until it is full: that takes it from all others, too
+            there = f"{sizes.text(coming_bytes)} are to come, {sizes.text(free_bytes)} are free"
+            raise no_room(f": {there}")
         log.info("fetching %d files for attempt %d", len(missing), to.attempt_id)
         _Errand(to, missing).run(self._one, stop)
 
@@ -181,7 +186,13 @@ class Fetcher:
                     self._taken.discard(content.sha256)
                     self._changed.notify_all()
         except OSError as error:
+            if is_full(error):
+                with contextlib.suppress(OSError):
+                    self.cache.part(content.sha256).unlink(missing_ok=True)
             raise _disk(error) from None
+
+    def _coming_bytes(self, content: Content) -> int:
+        return max(0, content.size - max(0, _size(self.cache.part(content.sha256))))
 
     def _is_mine(self, errand: _Errand, sha256: str) -> bool:
         """Whether this thread is to fetch the file; False once it is there."""
@@ -306,7 +317,9 @@ def _disk(error: OSError) -> NotFetched:
     return NotFetched(message, Cause.MACHINE)
 
 
-def no_room() -> NotFetched:
+def no_room(figures: str = "") -> NotFetched:
     """The disk is full."""
-    message = "The disk of the machine has no room for the project. Free some space there."
+    message = (
+        f"The disk of the machine has no room for the project{figures}. Free some space there."
+    )
     return NotFetched(message, Cause.MACHINE, Reason.DISK_FULL)

@@ -165,6 +165,12 @@ def test_a_failed_frame_is_named_in_the_end() -> None:
     assert "It crashed." in settled.message
 
 
+@pytest.mark.parametrize(("done", "says"), [("1-2", "; the others are there."), ("", " rendered.")])
+def test_others_are_told_of_where_there_are_any(done: str, says: str) -> None:
+    settled = settle(task("", done), chunk("3"), BAD, judgement=Judgement(gives_up=(3,)))
+    assert says in (settled.message or "")
+
+
 def test_culprit_is_the_first_frame_that_is_not_there() -> None:
     assert ledger.culprit(task("", "4"), chunk("3-6"), frames("3")) == 5
     assert ledger.culprit(task(None), chunk(None), frames("")) is None

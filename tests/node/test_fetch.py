@@ -298,3 +298,14 @@ def test_a_disk_that_takes_nothing_is_the_machines_fault(
     with pytest.raises(NotFetched, match="no room") as caught:
         fetcher.fetch(source.to, [CONTENT], threading.Event())
     assert (caught.value.cause, caught.value.reason) == (Cause.MACHINE, Reason.DISK_FULL)
+
+
+def test_a_project_that_cannot_fit_is_not_begun(
+    source: Source, fetcher: Fetcher, cache: Cache
+) -> None:
+    """Otherwise its beginning fills the disk, for all that render there."""
+    huge = Content(sha256=SHA256, size=1 << 60)
+    with pytest.raises(NotFetched, match=r"1048576\.0 TiB are to come, .* are free") as caught:
+        fetcher.fetch(source.to, [huge], threading.Event())
+    assert (caught.value.cause, caught.value.reason) == (Cause.MACHINE, Reason.DISK_FULL)
+    assert source.offsets == []

@@ -87,11 +87,12 @@ def conclude(task: Task, is_at_work: bool, outcome: Outcome | None = None) -> Se
     if not task.failed.runs:
         return Settlement(TaskEvent.SUCCEED, *same)
     why = f" {outcome.message}" if outcome is not None and outcome.message else ""
+    others = "; the others are there" if task.done.runs else ""
     return Settlement(
         TaskEvent.FAIL,
         *same,
         cause=outcome.cause if outcome is not None else None,
-        message=f"{_frames(task.failed)} could not be rendered; the others are there.{why}",
+        message=f"{_frames(task.failed)} could not be rendered{others}.{why}",
     )
 
 
