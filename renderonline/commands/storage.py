@@ -74,7 +74,7 @@ def summary(report: StorageResponse) -> list[str]:
     if report.unused_bytes:
         lines.append(
             f"{text(report.unused_bytes)} of the contents are needed by no task. They go by themselves "
-            "after a day, or now with: renderonline admin storage clean"
+            "after a day, or, an hour after they were last sent, with: renderonline admin storage clean"
         )
     return lines
 
