@@ -11,6 +11,7 @@ Needs the package installed with the extra `test`. Everything ends with the prog
 
 from __future__ import annotations
 
+import argparse
 import http.client
 import os
 import ssl
@@ -22,10 +23,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from farm import Engine, Farm, Task, farm, options, project
+from certificate import self_signed
+from farm import Engine, Farm, Task, farm, project
+from watched import watched
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
-from cli.certificates import make_certificate
+from renderonline.config import CertificateFiles
 
 ROUNDS = 5
 
@@ -46,23 +48,32 @@ class Got:
 
 def main() -> int:
     """Measure and print. The exit code."""
-    parser = options(__doc__)
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--frames", type=int, default=200, help="how many (default 200)")
     parser.add_argument("--megabytes", type=int, default=8, help="of each (default 8)")
     chosen = parser.parse_args()
-    engine = Engine("nothing", "nothing", sys.executable)
     for is_secure in (False, True):
         with tempfile.TemporaryDirectory(prefix="renderonline-") as name:
             folder = Path(name)
-            certificate = make_certificate(folder / "tls", "127.0.0.1") if is_secure else None
-            with farm(folder / "farm", [engine], nodes=0, certificate=certificate) as running:
-                print("HTTPS" if is_secure else "HTTP")
-                zipped = rendered(running, project(folder, engine), chosen.frames, chosen.megabytes)
-                plain = rendered(
-                    running, project(folder, engine), 1, chosen.frames * chosen.megabytes
-                )
-                measure(running, zipped, plain)
+            certificate = self_signed(folder / "tls") if is_secure else None
+            print("HTTPS" if is_secure else "HTTP")
+            download(folder, certificate, chosen.frames, chosen.megabytes)
     return 0
+
+
+def download(
+    folder: Path,
+    certificate: CertificateFiles | None,
+    frames: int,
+    megabytes: int,
+    rounds: int = ROUNDS,
+) -> None:
+    """Measure and print, with a farm of its own."""
+    engine = Engine("nothing", "nothing", sys.executable)
+    with farm(folder / "download", [engine], nodes=0, certificate=certificate) as running:
+        zipped = rendered(running, project(folder, engine), frames, megabytes)
+        plain = rendered(running, project(folder, engine), 1, frames * megabytes)
+        measure(running, zipped, plain, rounds)
 
 
 def rendered(running: Farm, scene: Path, frames: int, megabytes: int) -> Task:
@@ -78,44 +89,52 @@ def rendered(running: Farm, scene: Path, frames: int, megabytes: int) -> Task:
     return task
 
 
-def measure(running: Farm, task: Task, other: Task) -> None:
+def measure(running: Farm, task: Task, other: Task, rounds: int) -> None:
     """Print the table."""
     zipped, plain = f"tasks/{task.task_id}/results.zip", f"tasks/{other.task_id}/files/0001.png"
     read(running, plain)
-    before = running.api.memory_info().rss
-    written = running.api.io_counters().write_bytes
     cats, first, known = [], [], []
-    for _ in range(ROUNDS):
-        cats.append(read(running, plain))
-        for file in task.output_dir.iterdir():
-            file.touch()  # another file by its time: nothing is known of it
-        first.append(read(running, zipped))
-        known.append(read(running, zipped))
+    with watched(running.api) as spent:
+        for _ in range(rounds):
+            cats.append(read(running, plain))
+            for file in task.output_dir.iterdir():
+                file.touch()  # another file by its time: nothing is known of it
+            first.append(read(running, zipped))
+            known.append(read(running, zipped))
     show("cat", cats, cats)
     show("ZIP, first time", first, cats)
     show("ZIP, checksums known", known, cats)
-    grown = running.api.memory_info().rss - before
-    print(f"  api: grown by {grown / 1e6:.1f} MB, written {written_mb(running, written):.1f} MB")
+    written = "?" if spent.written_bytes is None else f"{spent.written_bytes / 1e6:.1f}"
+    print(
+        f"  api: grows by {spent.grown_bytes / 2**20:.0f} MiB (64), writes {written} MB "
+        "(no temporary file)"
+    )
+    if sys.platform == "linux":
+        resume(running, zipped, known[-1].size_bytes * 9 // 10)
+
+
+def resume(running: Farm, zipped: str, start: int) -> None:
+    """Print how much the api reads to send what is behind `start`."""
     before = running.api.io_counters().read_chars
-    rest = read(running, zipped, known[-1].size_bytes * 9 // 10)
+    rest = read(running, zipped, start)
     reading = running.api.io_counters().read_chars - before
     print(
         f"  resumed at nine tenths: sent {rest.size_bytes / 1e6:.0f} MB, read {reading / 1e6:.0f} MB"
     )
 
 
-def written_mb(running: Farm, before: int) -> float:
-    return (running.api.io_counters().write_bytes - before) / 1e6
-
-
 def show(name: str, found: list[Got], cats: list[Got]) -> None:
-    """Print a line: medians."""
+    """Print a line: medians, what is to be held behind them."""
     ratio = statistics.median(cat.seconds for cat in cats) / statistics.median(
         got.seconds for got in found
     )
     first_ms = statistics.median(got.first_ms for got in found)
     rate = statistics.median(got.rate for got in found)
-    print(f"  {name:<22} first byte {first_ms:5.1f} ms   {rate:6.0f} MB/s   {ratio:.2f} of cat")
+    held = "(0.8)" if found is not cats else ""
+    print(
+        f"  {name:<22} first byte {first_ms:5.1f} ms (50)   {rate:6.0f} MB/s   "
+        f"{ratio:.2f} of cat {held}"
+    )
 
 
 def read(running: Farm, route: str, start: int = 0) -> Got:

@@ -169,13 +169,14 @@ def farm(
     connection_string: str | None = None,
     certificate: CertificateFiles | None = None,
     node_settings: Mapping[str, Any] | None = None,
+    api_settings: Mapping[str, Any] | None = None,
 ) -> Iterator[Farm]:
     """A farm in `folder`, which should be empty, over SQLite unless told otherwise, over TLS with a
-    certificate. `node_settings`: further ones of HPCServer.json.
+    certificate. `node_settings`: further ones of HPCServer.json; `api_settings`: of RenderAPI.json.
 
     The api's poll takes an hour: what is measured comes from events alone.
     """
-    settings: dict[str, Any] = {}
+    settings: dict[str, Any] = dict(api_settings or {})
     if connection_string:
         settings["ConnectionString"] = connection_string
     if certificate:
