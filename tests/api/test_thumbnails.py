@@ -154,6 +154,14 @@ def test_a_width(house: House) -> None:
         assert thumbnail(house, task_id, f"?width={width}").status_code == 400
 
 
+def test_a_frame_is_shown_and_not_a_pass_of_it(house: House) -> None:
+    task_id = write(house, "0001.exr", exr)
+    depth = house.task_dir(task_id) / "output" / "depth"
+    depth.mkdir()
+    saved(Image.new("RGB", SIZE, "blue"), depth / "0001.png")
+    assert_orange(picture(thumbnail(house, task_id)))
+
+
 def test_of_several_files_the_one_that_is_opened_quickest(house: House) -> None:
     task_id = write(house, "a/0001.exr", lambda f: exr(f))
     saved(Image.new("RGB", SIZE, "blue"), house.task_dir(task_id) / "output" / "z_0001.png")

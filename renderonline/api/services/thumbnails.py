@@ -12,14 +12,15 @@ NARROWEST, WIDEST = 16, 1024
 
 
 def source(ctx: Context, user: User, task_id: int, frame: int) -> Entry:
-    """The file that shows a frame: of several the one that is opened quickest. Raises Refused."""
+    """The file that shows a frame: of several the one that lies in the fewest folders (a compositor's
+    passes have their own), of those the one that is opened quickest. Raises Refused."""
     entries = results.entries_of(ctx, user, task_id, frame)
     if not entries:
         raise Refused(404, "no_such_file", f"Nothing has been rendered of frame {frame} yet.")
     known = [entry for entry in entries if _rank(entry) is not None]
     if not known:
         raise _none(entries[0], f"is no picture that can be shown; those are {_kinds()}.")
-    return min(known, key=lambda entry: (_rank(entry), entry.name))
+    return min(known, key=lambda entry: (entry.name.count("/"), _rank(entry), entry.name))
 
 
 def make(thumbnailer: Thumbnailer, entry: Entry, width: int) -> Thumbnail:
