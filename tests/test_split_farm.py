@@ -27,7 +27,8 @@ def enqueue(farm: Farm, scene: Path, frames: str, **fields: Any) -> int:
 def test_forty_frames_on_two_nodes(
     start_farm: Callable[..., Farm], cube: Path, tmp_path: Path, warm: bool
 ) -> None:
-    """Every frame is there, in exactly one chunk, and both machines took part."""
+    """Every frame is there, in exactly one chunk unless one machine has helped the other in the end,
+    and both took part."""
     engine = {"EngineId": "blender", "ExecutablePath": blender(), "Warm": warm}
     farm = start_farm(nodes=2, engines=[engine])
     task_id = enqueue(farm, cube, f"1-{FRAMES}")
@@ -37,8 +38,10 @@ def test_forty_frames_on_two_nodes(
     assert (task["FramesDone"], task["FramesFailed"]) == (FRAMES, 0)
     whole = [chunk for chunk in chunks if chunk["State"] == "succeeded"]
     parts = Counter(frame for chunk in whole for frame in FrameSet.parse(chunk["Frames"]))
-    assert set(parts.values()) == {1}
-    # On a machine that is busy with other things, one may have helped the other in the end.
+    # On a machine that is busy with other things, one may have helped the other in the end; where
+    # both save the last frames at once, both have succeeded.
+    assert set(parts.values()) <= {1, 2}
+    assert list(parts.values()).count(2) <= FRAMES // 10
     assert len(parts) == FRAMES or any(chunk["State"] == "interrupted" for chunk in chunks)
     assert len({chunk["MachineId"] for chunk in chunks}) == 2
     archive = farm.download(task_id, tmp_path / "results.zip")
