@@ -281,27 +281,30 @@ class _Piece:
         self._upload, self._file, self._offset = upload, file, offset
         self.len = count  # where requests looks for the length
 
-    def __iter__(self) -> Iterator[bytes]:
+    def __iter__(self) -> Iterator[memoryview]:
+        """Blocks that hold until the next one is asked for: one buffer, since new memory for each
+        costs as much as reading it."""
+        buffer = memoryview(bytearray(min(_BLOCK_BYTES, self.len)))
         end, at = self._offset + self.len, self._offset
         while at < end:
             if self._upload._stop.is_set():
                 raise Stopped
-            block = self._read(at, min(_BLOCK_BYTES, end - at))
-            yield block
-            at += len(block)
+            count = self._read(at, buffer[: end - at])
+            yield buffer[:count]
+            at += count
             self._upload._say(at)
 
-    def _read(self, at: int, count: int) -> bytes:
+    def _read(self, at: int, buffer: memoryview) -> int:
         try:
             if at == self._offset:
                 self._file.seek(at)
-            block = self._file.read(count)
+            count: int = self._file.readinto(buffer)  # type: ignore[attr-defined]
         except OSError as error:
             # As an OSError it would look like one of the network's to requests.
             raise Unreadable(error) from None
-        if not block:
+        if not count:
             raise Changed(self._upload._wanted.source)  # it became shorter
-        return block
+        return count
 
 
 class Unreadable(Exception):

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+import requests
 from cli.certificates import make_certificate
-from support.waiting import wait_until
+from support.waiting import DEADLINE_S, wait_until
 from tusclient.client import TusClient
 
-from renderonline.api.services.pieces import BLOCK_BYTES
+from renderonline.api.services.pieces import BLOCK_BYTES, FOLLOW_BYTES
 
 from . import tus
 from .house import House, running_house
@@ -269,6 +270,48 @@ def test_piece_with_a_checksum_is_all_of_it_or_nothing(either: House) -> None:
     assert upload.patch(200_000, whole[200_000:]).status_code == 204
     assert stored(either, whole) == whole
     assert not [name for name in uploads(either) if name.endswith(".mark")]
+
+
+def test_what_was_hashed_and_is_cut_off_again_does_not_count(either: House) -> None:
+    """More comes than is to come, and is hashed meanwhile: all of that piece goes."""
+    whole = content(3 * FOLLOW_BYTES)
+    upload = begin(either, whole)
+    assert upload.patch(0, whole[:BLOCK_BYTES]).status_code == 204
+    too_much = io.BytesIO(content(len(whole)))
+    answer = upload.patch(BLOCK_BYTES, iter(lambda: too_much.read(BLOCK_BYTES), b""))
+    assert (answer.status_code, answer.json()["Error"]) == (400, "too_long")
+    assert upload.offset() == BLOCK_BYTES
+    assert upload.patch(BLOCK_BYTES, whole[BLOCK_BYTES:-1]).status_code == 204
+    assert upload.patch(len(whole) - 1, whole[-1:]).status_code == 204
+    assert stored(either, whole) == whole
+
+
+def test_connection_goes_on_after_a_refused_piece(either: House) -> None:
+    """Nothing holds on to the body of a request that is over."""
+    whole = content(100_000)
+    upload = begin(either, whole)
+    refused = [
+        ({"Upload-Offset": "1"}, whole, 409),
+        ({"Upload-Offset": "0", "Content-Type": "text/plain"}, whole, 415),
+        ({"Upload-Offset": "0", **tus.checksum(b"", "sha1")}, whole, 460),
+        ({"Upload-Offset": "0", "Upload-Checksum": "md5 AA=="}, whole, 400),
+        ({"Upload-Offset": "0"}, whole + b"x", 400),
+        ({"Upload-Offset": "0"}, iter([whole, b"x"]), 400),
+        ({"Upload-Offset": "0"}, whole, 204),
+    ]
+    with requests.Session() as session:
+        session.trust_env = False
+        for headers, piece, status in refused:
+            answer = session.patch(
+                f"{either.service.url}/renderapi/v1/{upload.route}",
+                data=piece,
+                headers={**either.artist.headers, **tus.PIECE, **headers},
+                verify=str(either.certificate) if either.certificate else None,
+                timeout=DEADLINE_S,
+            )
+            assert answer.status_code == status, answer.text
+    assert stored(either, whole) == whole
+    either.assert_quiet()
 
 
 @pytest.fixture(params=["http", "https"])

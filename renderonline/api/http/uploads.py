@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import io
 import re
 from collections.abc import Callable
 from datetime import datetime
@@ -20,7 +21,7 @@ from renderonline import serving
 from renderonline.api.domain.model import User
 from renderonline.api.http import callers
 from renderonline.api.services.context import Context, Refused
-from renderonline.api.services.pieces import Piece
+from renderonline.api.services.pieces import Piece, Read
 from renderonline.api.services.uploads import ALGORITHMS, Status
 from renderonline.api.storage.folders import is_disk_full
 from renderonline.api.storage.uploads import Upload
@@ -32,6 +33,9 @@ VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,checksum,termination,expiration"
 PIECE_TYPE = "application/offset+octet-stream"
 MAX_METADATA_CHARS = 4096
+
+HERE_BLOCK_BYTES = 1 << 20
+"""Of a body that is here already: how much is written at once."""
 
 Act = Callable[..., bottle.HTTPResponse]
 
@@ -155,9 +159,23 @@ def _piece(offset: int) -> Piece:
     """The request's body as a piece of an upload. Raises HttpError 400."""
     stream = bottle.request.environ["wsgi.input"]
     algorithm, digest = _checksum()
-    return Piece(
-        offset, serving.body_length(), partial(serving.read_body, stream), algorithm, digest
-    )
+    length = serving.body_length()
+    if isinstance(stream, io.BytesIO):
+        return Piece(offset, length, _views(stream), algorithm, digest, HERE_BLOCK_BYTES)
+    return Piece(offset, length, partial(serving.read_body, stream), algorithm, digest)
+
+
+def _views(body: io.BytesIO) -> Read:
+    """Reads a body that is in memory already, as waitress has it, without a copy of it."""
+    whole, at = body.getbuffer(), 0
+
+    def read(count: int) -> memoryview:
+        nonlocal at
+        block = whole[at : at + count]
+        at += len(block)
+        return block
+
+    return read
 
 
 def _content_type() -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Callable
+from concurrent.futures import CancelledError, Executor, Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from renderonline.api.services.refusal import Refused
 
@@ -15,14 +16,20 @@ BLOCK_BYTES = 64 << 10
 """How much is read and written at once. cheroot hands out a block when all of it has come: what of
 a larger one had come when the connection broke would be lost."""
 
-BATCH_BYTES = 1 << 20
-"""How much is handed to the hashing thread at once; so much more may wait for it. Larger ones are no
-faster, and the blocks of several threads leave holes in the memory."""
+FOLLOW_BYTES = 4 << 20
+"""After how much it is told to whoever hashes that there is more."""
 
-READ_BYTES = 1 << 20
+LAG_BYTES = 256 << 20
+"""How far hashing may fall behind: the sender of the last piece waits for what is left then."""
 
-Read = Callable[[int], bytes]
-"""Gives at most so many of the request's bytes, none at its end. Raises OSError when it breaks off."""
+READ_BYTES = 256 << 10
+"""Stays in the cache of a core between being read and being hashed."""
+
+Block = bytes | memoryview
+
+Read = Callable[[int], Block]
+"""Gives at most so many of the request's bytes, none at its end. Raises OSError when it breaks off.
+A view must be gone when the request is: the server cannot close what somebody still looks at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,74 +41,77 @@ class Piece:
     read: Read
     algorithm: str = ""
     digest: bytes = b""
+    block_bytes: int = BLOCK_BYTES  # how many are read at once
 
 
 class RunningHash:
-    """The SHA-256 of the first `offset` bytes of a file. Used by one thread at a time, and hashes on
-    one of `pool`, since hashing takes about as long as receiving."""
+    """The SHA-256 of the first `offset` bytes of a file that grows. Used by one thread at a time.
 
-    def __init__(self, pool: Executor) -> None:
+    It follows on a thread of `pool`, since hashing takes longer than receiving, and reads the file:
+    blocks that were kept for it would take as much memory again as the request.
+    """
+
+    def __init__(self, file: Path, pool: Executor) -> None:
         self.offset = 0
+        self._file = file
         self._pool = pool
         self._hash = hashlib.sha256()
-        self._blocks: list[bytes] = []
-        self._waiting_bytes = 0
-        self._hashing: Future[None] | None = None
+        self._buffer = memoryview(bytearray(READ_BYTES))
+        self._target = 0
+        self._following: Future[None] | None = None
 
-    def add(self, offset: int, block: bytes) -> None:
-        """Bytes that were written at `offset`; those behind a gap are left to `of_whole`."""
-        if offset != self.offset:
-            return
-        self._blocks.append(block)
-        self.offset += len(block)
-        self._waiting_bytes += len(block)
-        if self._waiting_bytes >= BATCH_BYTES:
-            self.hand_over()
+    def follow(self, length: int) -> None:
+        """So many bytes are there, and will stay. Waits where hashing is far behind."""
+        if length - self.offset > LAG_BYTES:
+            self._wait()
+        self._target = length
+        if self._following is None or self._following.done():
+            self._following = self._pool.submit(self._follow)
 
-    def hand_over(self) -> None:
-        """Have what waits hashed; waits itself until what was handed over before is."""
-        blocks, self._blocks, self._waiting_bytes = self._blocks, [], 0
-        if self._hashing is not None:
-            self._hashing.result()
-        self._hashing = self._pool.submit(_hash, self._hash, blocks) if blocks else None
+    def settle(self) -> None:
+        """No thread has the file open when this returns."""
+        self._target = 0
+        self._wait()
 
-    def copy(self) -> RunningHash:
-        """One that goes on from here by itself."""
-        self._settle()
-        other = RunningHash(self._pool)
-        other.offset, other._hash = self.offset, self._hash.copy()
-        return other
-
-    def of_whole(self, file: Any) -> str:
-        """The SHA-256 of the whole file; what is behind `offset` is read from it."""
-        self._settle()
+    def of_whole(self, file: BinaryIO) -> str:
+        """The SHA-256 of the whole file; what is behind `offset` is read now. Raises OSError."""
+        self.settle()
         file.seek(self.offset)
-        while block := file.read(READ_BYTES):
-            self._hash.update(block)
-            self.offset += len(block)
+        while self._read(file, READ_BYTES):
+            pass
         return self._hash.hexdigest()
 
-    def _settle(self) -> None:
-        self.hand_over()
-        self.hand_over()  # waits for the first
+    def _wait(self) -> None:
+        if self._following is not None:
+            with suppress(CancelledError):  # the server is being stopped
+                self._following.result()
 
+    def _follow(self) -> None:
+        # An error is met again by `of_whole`, which goes on from there.
+        with suppress(OSError), self._file.open("rb", buffering=0) as file:
+            file.seek(self.offset)
+            while (left := self._target - self.offset) > 0 and self._read(file, left):
+                pass
 
-def _hash(running: Any, blocks: Sequence[bytes]) -> None:
-    for block in blocks:
-        running.update(block)
+    def _read(self, file: BinaryIO, most: int) -> int:
+        count: int = file.readinto(self._buffer[:most])  # type: ignore[attr-defined]
+        self._hash.update(self._buffer[:count])
+        self.offset += count
+        return count
 
 
 class Incoming:
     """Writes a piece into its file while it comes."""
 
     def __init__(self, file: Path, piece: Piece, left: int, running: RunningHash) -> None:
-        """`left`: more is not to come."""
+        """`left`: more is not to come. `running` is told of what stays, whatever comes behind it."""
         self.came = 0
         self.is_whole = False
         self._file = file
         self._piece = piece
         self._left = left
         self._running = running
+        self._untold_bytes = 0
         self._check = (
             hashlib.new(piece.algorithm, usedforsecurity=False) if piece.algorithm else None
         )
@@ -119,17 +129,23 @@ class Incoming:
                 if len(block) > self._left - self.came:
                     raise too_long(self._left)
                 _write_all(writer, block)
-                self._running.add(self._piece.offset + self.came, block)
-                if self._check is not None:
-                    self._check.update(block)
                 self.came += len(block)
-        self._running.hand_over()
+                self._take_note(block)
         return self.is_whole
 
-    def _next(self) -> bytes:
+    def _take_note(self, block: Block) -> None:
+        if self._check is not None:
+            self._check.update(block)  # whether it stays will be known at its end
+            return
+        self._untold_bytes += len(block)
+        if self._untold_bytes >= FOLLOW_BYTES:
+            self._untold_bytes = 0
+            self._running.follow(self._piece.offset + self.came)
+
+    def _next(self) -> Block:
         """The next bytes; none at the end, and where the connection broke off."""
-        length = self._piece.length
-        ask = BLOCK_BYTES if length is None else min(BLOCK_BYTES, length - self.came)
+        length, most = self._piece.length, self._piece.block_bytes
+        ask = most if length is None else min(most, length - self.came)
         try:
             block = self._piece.read(ask) if ask else b""
         except OSError:
@@ -139,7 +155,7 @@ class Incoming:
         return block
 
 
-def _write_all(writer: Any, block: bytes) -> None:
+def _write_all(writer: BinaryIO, block: Block) -> None:
     view = memoryview(block)
     while view:
         view = view[writer.write(view) :]

@@ -204,12 +204,17 @@ class Uploads:
         flush = self._flushes.pop(upload_id, None)
         if flush is not None:
             flush.result()
-        return self._hashes.pop(upload_id, None) or RunningHash(self._hashers)
+        running = self._hashes.pop(upload_id, None)
+        if running is None:
+            return RunningHash(self.store.data(upload_id), self._hashers)
+        running.settle()
+        return running
 
     def _write(self, upload_id: str, piece: Piece, left: int) -> int:
         """Append the piece; how many bytes of it came. Of one with a checksum all stays, or nothing."""
         file, mark = self.store.data(upload_id), self.store.mark(upload_id)
-        running = (self._hashes.get(upload_id) or RunningHash(self._hashers)).copy()
+        running = self._hashes.get(upload_id) or RunningHash(file, self._hashers)
+        self._hashes[upload_id] = running
         incoming = Incoming(file, piece, left, running)
         is_right = False
         if piece.algorithm:
@@ -217,6 +222,7 @@ class Uploads:
         try:
             is_right = incoming.receive() and incoming.digest() == piece.digest
         except Refused:
+            self._hashes.pop(upload_id).settle()  # it may have followed what goes now
             _truncate(file, piece.offset)
             raise
         finally:
@@ -224,12 +230,11 @@ class Uploads:
                 self.store.go_back(upload_id)
             mark.unlink(missing_ok=True)
         if not incoming.is_whole:
-            if not piece.algorithm:
-                self._hashes[upload_id] = running  # of what came before
             raise _broke_off()
         if not is_right:
             raise _mismatch("The piece is not what its checksum says. Send it again.")
-        self._hashes[upload_id] = running
+        if incoming.came < left:
+            running.follow(piece.offset + incoming.came)
         return incoming.came
 
     def _finish(self, upload_id: str, upload: Upload) -> None:
