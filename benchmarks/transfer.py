@@ -13,8 +13,8 @@ in the same run. The parts, one of which `--only` chooses:
 - `zip`: a ZIP of 200 frames of 8 MB, as `download.py` has it, in fewer rounds.
 - `frames`: from the moment in which a renderer has saved a frame, until it is whole at the api.
 
-Needs the package installed with the extra `test`, and eight times `--size` of room where temporary
-files are. Everything ends with the program.
+Needs the package installed with the extra `test`, and four times `--size` of room (at least 6 GB) where
+temporary files are. Everything ends with the program.
 """
 
 from __future__ import annotations
@@ -163,18 +163,19 @@ def uploads(run: Run) -> None:
     file = large_file(run.folder / "scene.drawn", run.size_bytes)
     with farm(run.folder / "farm", [reader(run.folder)], 0, None, run.certificate) as running:
         for _ in range(ROUNDS):
-            settle()
+            settle(run.folder, run.size_bytes)
             bare.append(to_disk(file, run.folder / "sink"))
             if run.certificate:
-                settle()
+                settle(run.folder, run.size_bytes)
                 secure.append(to_disk(file, run.folder / "sink", run.certificate))
             for way in ways:
                 stir(file)
                 hashing.append(remembered(file))
-                settle()
+                settle(run.folder, run.size_bytes)
                 with watched(running.api) as spent:
                     way.send(running, file)
                 way.found.append(spent)
+                make_room(running)
     rate = run.size_bytes / 2**20 / statistics.median(bare)
     print(
         f"  {run.size_bytes / 2**30:g} GiB to a bare socket that writes to disk and flushes: "
@@ -184,6 +185,14 @@ def uploads(run: Run) -> None:
     )
     for way in ways:
         show_way(way, run.size_bytes, bare, secure)
+
+
+def make_room(running: Farm) -> None:
+    """Throw away what was uploaded: the next upload shall find the disk and the memory as this one."""
+    for task in running.client.tasks().tasks:
+        running.client.delete(task.task.task_id)
+    for file in running.folder.glob("api/contents/*/*"):
+        file.unlink()
 
 
 def show_way(way: Way, size_bytes: int, bare: list[float], secure: list[float]) -> None:
