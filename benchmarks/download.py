@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 
 from certificate import self_signed
 from farm import Engine, Farm, Task, farm, project
-from watched import watched
+from watched import flush, watched
 
 from renderonline.config import CertificateFiles
 
@@ -73,6 +73,7 @@ def download(
     with farm(folder / "download", [engine], nodes=0, certificate=certificate) as running:
         zipped = rendered(running, project(folder, engine), frames, megabytes)
         plain = rendered(running, project(folder, engine), 1, frames * megabytes)
+        flush()  # or the disk is still writing them while they are read
         measure(running, zipped, plain, rounds)
 
 

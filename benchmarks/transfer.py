@@ -45,7 +45,7 @@ from renderonline.client.memory import Memory
 from renderonline.client.upload import EnqueueBody
 from renderonline.config import CertificateFiles
 
-ROUNDS, ZIP_ROUNDS = 3, 2
+ROUNDS, ZIP_ROUNDS = 3, 3
 FILES = 128
 """Of the project that is submitted again: together as large as the upload."""
 PERIOD_S = 0.1

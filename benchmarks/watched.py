@@ -55,6 +55,12 @@ def written_bytes(process: psutil.Process) -> int | None:
     return int(process.io_counters().write_bytes) if sys.platform == "linux" else None
 
 
+def flush() -> None:
+    """Have the disk write what was left to it, where the platform can."""
+    if hasattr(os, "sync"):
+        os.sync()
+
+
 def settle(folder: Path, size_bytes: int) -> None:
     """Make the start the same for what writes so many bytes next: the disk has no more to write of
     what was before, and memory for the bytes is at hand.
@@ -62,8 +68,7 @@ def settle(folder: Path, size_bytes: int) -> None:
     A virtual machine gives memory back some two seconds after it was freed, and who needs it next
     waits for it: that alone makes a bare socket three times slower, now and then.
     """
-    if hasattr(os, "sync"):
-        os.sync()
+    flush()
     time.sleep(PAUSE_S)
     filler = folder / "filler"
     with filler.open("wb", buffering=0) as writer:
