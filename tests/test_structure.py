@@ -17,6 +17,7 @@ PACKAGE = ROOT / "renderonline"
 LONGEST_MODULE_LINES = 450
 
 GROUND = (
+    "amounts",
     "wire",
     "names",
     "sizes",
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "serving": ("wire", "config"),
     "frames": (),
     "names": (),
+    "amounts": (),
     "sizes": (),
     "manifests": ("wire", "names"),
     "blendfile": (),

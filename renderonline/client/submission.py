@@ -36,6 +36,7 @@ class Wishes:
     start_at: str | None = None  # ISO 8601; without an offset UTC
     preview_first: bool = False  # first, middle and last frame before the rest
     notes: str | None = None
+    limits: wire.Limits | None = None  # when a render counts as hung; what is None the engine says
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,7 @@ class Submission:
             start_at=self.wishes.start_at,
             preview_first=self.wishes.preview_first,
             notes=self.wishes.notes,
+            limits=self.wishes.limits,
             variants=list(self.variants),
         )
 

@@ -144,7 +144,7 @@ def _prepare(
     wishes = farm.Wishes(
         preview_first=args.preview_first,
         engine_version=args.engine_version,
-        **{name: value for name, value in task_options.given(args).items() if name != "frames"},
+        **{name: value for name, value in task_options.submitted(args).items() if name != "frames"},
     )
     submissions = []
     for bundle in bundles:

@@ -10,7 +10,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from renderonline.wire import MAX_ID, TaskChange
+from renderonline import amounts
+from renderonline.wire import MAX_ID, Limits, LimitsChange, TaskChange
 
 NOTHING = ("", "none")
 
@@ -31,6 +32,8 @@ def add_common(parser: argparse.ArgumentParser) -> None:
         "not before this moment, as 2026-01-31T20:00 (local time)",
     )
     _add(add, "--notes", str, "TEXT", "whatever you want to remember of it")
+    for option, (_, read, metavar, text) in LIMITS.items():
+        _add(add, f"--{option.replace('_', '-')}", or_none(read), metavar, text)
 
 
 def add_submission(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +48,24 @@ def given(args: argparse.Namespace) -> dict[str, Any]:
     """What was said of TaskChange's fields."""
     named = {"machines": "machine_limit"}
     found = {named.get(name, name): value for name, value in vars(args).items()}
+    if limits := _limits(args):
+        found["limits"] = LimitsChange(**limits)
     return {name: found[name] for name in TaskChange.__struct_fields__ if name in found}
+
+
+def submitted(args: argparse.Namespace) -> dict[str, Any]:
+    """The same of a new task, which has no limits yet that could be taken away."""
+    found = given(args)
+    return found | {"limits": Limits(**_limits(args))} if "limits" in found else found
+
+
+def _limits(args: argparse.Namespace) -> dict[str, Any]:
+    """Those that were given, None taking one away, by their names in wire.Limits."""
+    return {
+        field: getattr(args, option)
+        for option, (field, *_) in LIMITS.items()
+        if hasattr(args, option)
+    }
 
 
 def _add(
@@ -86,6 +106,20 @@ def chunk_frames(text: str) -> int | None:
         raise argparse.ArgumentTypeError(f"{text!r} is neither a number, auto nor all") from None
 
 
+def _amount(read: Callable[[str], int], example: str) -> Callable[[str], int]:
+    """Reads a time or a size with its unit."""
+
+    def checked(text: str) -> int:
+        try:
+            return read(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(
+                f"{text!r} is not an amount; it takes {example}, or none"
+            ) from None
+
+    return checked
+
+
 def words(text: str) -> list[str]:
     """Words with commas between them; none where it is empty."""
     return (
@@ -113,3 +147,31 @@ def moment(text: str) -> str:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a moment such as 2026-01-31T20:00"
         ) from None
+
+
+_time, _size = _amount(amounts.seconds, amounts.TIMES), _amount(amounts.size_bytes, amounts.SIZES)
+
+LIMITS: dict[str, tuple[str, Callable[[str], int], str, str]] = {
+    "start_limit": (
+        "start_seconds",
+        _time,
+        "TIME|none",
+        "a render is hung that has not begun after it",
+    ),
+    "silence_limit": (
+        "silence_seconds",
+        _time,
+        "TIME|none",
+        "or that has printed nothing for so long",
+    ),
+    "progress_limit": ("progress_seconds", _time, "TIME|none", "or has got no further"),
+    "frame_limit": ("frame_seconds", _time, "TIME|none", "or has saved no frame"),
+    "memory_limit": (
+        "memory_bytes",
+        _size,
+        "SIZE|none",
+        "a render is ended that takes more, such as 8G",
+    ),
+}
+"""When a render of the task counts as hung, named as an engine's limits are: the field of
+wire.Limits, how it is read, what stands in the help."""

@@ -6,7 +6,7 @@ import argparse
 import sys
 from datetime import datetime
 
-from renderonline import wire
+from renderonline import sizes, wire
 from renderonline.commands import output, signin, waiting
 from renderonline.commands.edge import UsageError
 from renderonline.commands.table import Cell, bar, print_table
@@ -97,10 +97,29 @@ def _details(detail: wire.TaskDetail) -> list[tuple[str, Cell]]:
         ("tags", ", ".join(task.tags)),
         ("after", ", ".join(map(str, task.after))),
         ("not before", task.start_at or ""),
+        ("limits", limits_text(task.limits)),
         ("notes", task.notes or ""),
         ("cause", task.cause or ""),
     ]
     return [(name, text) for name, text in lines if text]
+
+
+def limits_text(limits: wire.Limits | None) -> str:
+    """What a render of the task is ended for, besides what its engine says."""
+    if limits is None:
+        return ""
+    times = [
+        f"{what} {waiting.span_text(seconds)}"
+        for what, seconds in (
+            ("start", limits.start_seconds),
+            ("silence", limits.silence_seconds),
+            ("progress", limits.progress_seconds),
+            ("frame", limits.frame_seconds),
+        )
+        if seconds is not None
+    ]
+    memory = limits.memory_bytes
+    return ", ".join([*times, *([] if memory is None else [f"memory {sizes.text(memory)}"])])
 
 
 def _row(item: wire.TaskInfo) -> tuple[Cell, ...]:

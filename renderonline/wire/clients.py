@@ -7,7 +7,7 @@ from enum import StrEnum
 import msgspec
 
 from renderonline.wire.message import Message
-from renderonline.wire.nodes import Limits
+from renderonline.wire.nodes import Limits, LimitsChange
 from renderonline.wire.projects import Manifest
 from renderonline.wire.states import Cause, ChunkState, TaskState
 
@@ -59,6 +59,7 @@ class Task(Message):
     frames_given_up: str | None = None
     parent_id: int | None = None  # of a variant: the task that it is one of
     variant: str | None = None  # its name, which is also its folder's in the results
+    limits: Limits | None = None  # its own; where they say nothing its engine's hold
 
 
 class Render(Message):
@@ -283,7 +284,7 @@ class TaskChange(Message):
     after: list[int] | msgspec.UnsetType = msgspec.UNSET
     start_at: str | msgspec.UnsetType | None = msgspec.UNSET
     notes: str | msgspec.UnsetType | None = msgspec.UNSET
-    limits: Limits | msgspec.UnsetType | None = msgspec.UNSET
+    limits: LimitsChange | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class MachineEngine(Message):

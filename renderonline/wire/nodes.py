@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+import msgspec
+
 from renderonline.wire.message import Message
 from renderonline.wire.projects import ProjectRef
 from renderonline.wire.states import Cause, Reason
@@ -17,6 +19,16 @@ class Limits(Message):
     progress_seconds: float | None = None  # without a frame saved or a fraction gained
     frame_seconds: float | None = None  # between two frames saved
     memory_bytes: int | None = None  # resident, the whole process tree
+
+
+class LimitsChange(Message):
+    """What is to be different about a task's limits. One that is not there stays; null: none."""
+
+    start_seconds: float | msgspec.UnsetType | None = msgspec.UNSET
+    silence_seconds: float | msgspec.UnsetType | None = msgspec.UNSET
+    progress_seconds: float | msgspec.UnsetType | None = msgspec.UNSET
+    frame_seconds: float | msgspec.UnsetType | None = msgspec.UNSET
+    memory_bytes: int | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class Owes(Message):

@@ -309,6 +309,41 @@ def test_what_was_asked_for_is_changed_and_taken_back(house: House, machine: Our
     assert change(house, task_id)["Priority"] == 50, "nothing is asked for, nothing changes"
 
 
+def test_of_the_limits_only_those_that_are_named_change(house: House) -> None:
+    late = "2090-01-01T00:00:00Z"
+    task_id = task(house, StartAt=late, Limits={"SilenceSeconds": 60, "MemoryBytes": 1 << 30})
+
+    def limits(**wanted: Any) -> dict[str, float]:
+        shown = change(house, task_id, Limits=wanted or None)["Limits"] or {}
+        return {name: value for name, value in shown.items() if value is not None}
+
+    assert limits(FrameSeconds=7) == {
+        "SilenceSeconds": 60,
+        "MemoryBytes": 1 << 30,
+        "FrameSeconds": 7,
+    }
+    assert limits(silenceseconds=None, FrameSeconds="8") == {
+        "MemoryBytes": 1 << 30,
+        "FrameSeconds": 8,
+    }
+    assert limits() == {}
+    assert limits(StartSeconds=None) == {}
+    assert house.rows("SELECT limits FROM tasks WHERE task_id = ?", task_id) == [(None,)]
+    do(house, task_id, "cancel")
+
+
+def test_limits_of_each_variant_are_its_own(house: House) -> None:
+    """What one of them has besides stays when the whole gets another."""
+    late = "2090-01-01T00:00:00Z"
+    whole = task(house, StartAt=late, Variants=[{"Name": "a"}, {"Name": "b"}])
+    one, other = (told["TaskId"] for told in house.get(f"tasks/{whole}")["Variants"])
+    change(house, one, Limits={"StartSeconds": 5})
+    assert change(house, whole, Limits={"FrameSeconds": 9})["Limits"]["FrameSeconds"] == 9
+    known = [house.get(f"tasks/{number}")["Task"]["Limits"] for number in (one, other)]
+    assert [(of["StartSeconds"], of["FrameSeconds"]) for of in known] == [(5, 9), (None, 9)]
+    do(house, whole, "cancel")
+
+
 def test_a_changed_priority_decides_who_is_next(house: House, machine: OurNode) -> None:
     _, start = running(house, machine, frames="1-5")
     first, second = task(house), task(house)
@@ -391,6 +426,8 @@ def test_a_cancelled_task_that_shrinks_to_what_is_done_has_succeeded(
         ({"After": [-1]}, 400, "no task -1"),
         ({"StartAt": "tomorrow"}, 400, "StartAt"),
         ({"Limits": {"FrameSeconds": 0}}, 400, "Limits"),
+        ({"Limits": {"MemoryBytes": "much"}}, 400, "does not fit"),
+        ({"Limits": 60}, 400, "does not fit"),
         ([1], 400, "JSON object"),
     ],
 )

@@ -15,8 +15,10 @@ from support.processes import run_cli, run_json
 from support.waiting import wait_until
 
 from renderonline import cli, wire
+from renderonline.api.services import columns
 from renderonline.client import Client, NotAllowed, NotFound, Refused
 from renderonline.commands import machines, table, task_options, waiting
+from renderonline.commands.edge import UsageError
 
 SLOW = """
 import pathlib, sys, time
@@ -117,6 +119,43 @@ def test_a_task_is_paused_changed_resumed_cancelled_and_requeued(
     assert hold.exists()
 
 
+def test_limits_are_given_with_the_submission_changed_and_taken_away(
+    ask: Callable[..., Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    late = ("--start-at", "2090-01-01T00:00", "--start-limit", "none", "--memory-limit", "2g")
+    task_id = ask(
+        *("submit", project(tmp_path), "--frames", "1-4", *late, "--silence-limit", "30m")
+    )["TaskId"]
+
+    def known() -> dict[str, Any]:
+        limits = ask("tasks", task_id)["Task"]["Limits"] or {}
+        return {name: value for name, value in limits.items() if value is not None}
+
+    assert known() == {"SilenceSeconds": 1800, "MemoryBytes": 2 << 30}
+    ask("set", task_id, "--silence-limit", "none", "--progress-limit", "90")
+    assert known() == {"ProgressSeconds": 90, "MemoryBytes": 2 << 30}
+    said = run_cli("tasks", str(task_id), home=tmp_path / "home", environment=environment).stdout
+    assert "progress 0:01:30, memory 2.0 GiB" in said
+    ask("set", task_id, "--progress-limit", "none", "--memory-limit", "none")
+    assert known() == {}
+    ask("cancel", task_id)
+
+
+@pytest.mark.parametrize(
+    "words", [["--frame-limit", "5d"], ["--frame-limit", "0"], ["--memory-limit", "much"]]
+)
+def test_a_limit_that_is_none_is_a_sentence(words: list[str]) -> None:
+    for command in (["submit", "a.blend"], ["set", "7"]):
+        with pytest.raises(UsageError, match="or none"):
+            cli.parser().parse_args([*command, *words])
+
+
+def test_a_task_can_be_given_every_limit_that_an_engine_can() -> None:
+    assert {name: of[0] for name, of in task_options.LIMITS.items()} == {
+        name: field for name, (field, _) in columns.LIMITS.items()
+    }
+
+
 def test_somebody_elses_task_is_5_and_a_frame_that_it_has_not_1(
     farm: Farm, environment: dict[str, str], ask: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -197,6 +236,11 @@ def test_the_client_has_every_route(farm: Farm, tmp_path: Path) -> None:
         (["--start-at", "none"], {"start_at": None}),
         (["--notes", "a b"], {"notes": "a b"}),
         (["--frames", "1-9x2"], {"frames": "1-9x2"}),
+        (["--silence-limit", "15m"], {"limits": wire.LimitsChange(silence_seconds=900)}),
+        (
+            ["--frame-limit", "none", "--memory-limit", "8G"],
+            {"limits": wire.LimitsChange(frame_seconds=None, memory_bytes=8 << 30)},
+        ),
         ([], {}),
     ],
 )

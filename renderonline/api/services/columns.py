@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from renderonline import amounts
 from renderonline.api.domain import path_map
 from renderonline.api.domain.arguments import PATTERNS, BadArgument
 from renderonline.api.domain.model import Role
@@ -158,19 +159,14 @@ def _weight(column: str, value: Any) -> float:
     return float(text)
 
 
-def _scaled(units: dict[str, int], example: str) -> Check:
-    """A number with a unit, in the smallest one."""
+def _amount(read: Callable[[str], int], example: str) -> Check:
+    """A time or a size with its unit, in seconds or bytes."""
 
     def check(column: str, value: Any) -> int:
-        text = str(value).strip().lower()
-        found = re.fullmatch(r"([0-9]{1,15})(?:\.0)?([a-z]?)", text)
-        if (
-            found is None
-            or found[2] not in units
-            or not 1 <= int(found[1]) * units[found[2]] < 2**50
-        ):
-            raise AdminError(f"{column} takes {example}, or none.")
-        return int(found[1]) * units[found[2]]
+        try:
+            return read(str(value))
+        except ValueError:
+            raise AdminError(f"{column} takes {example}, or none.") from None
 
     return check
 
@@ -213,16 +209,8 @@ def _engine_names(words: list[str]) -> str:
     return text
 
 
-_SECONDS = _or_none(
-    _scaled({"": 1, "s": 1, "m": 60, "h": 3600}, "seconds, as 90, 15m or 2h"), "", "none"
-)
-_BYTES = _or_none(
-    _scaled(
-        {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}, "bytes, as 800M or 8G"
-    ),
-    "",
-    "none",
-)
+_SECONDS = _or_none(_amount(amounts.seconds, amounts.TIMES), "", "none")
+_BYTES = _or_none(_amount(amounts.size_bytes, amounts.SIZES), "", "none")
 _COUNT = _or_none(_number(1, MAX_COUNT), "", "none")
 _DAYS = _or_none(_number(0, 36_500), "", "none")
 

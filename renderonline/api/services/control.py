@@ -116,6 +116,7 @@ def change(ctx: Context, user: User, task_id: int, wanted: wire.TaskChange) -> w
         job = own(user, task_id)
         try:
             columns = options.changed(wanted, partial(_is_own, user))
+            options.changed_limits(wanted, job.task.limits)
             frames = _wanted_frames(job, wanted)
         except BadArgument as error:
             raise Refused(400, "bad_request", str(error)) from None
@@ -124,14 +125,16 @@ def change(ctx: Context, user: User, task_id: int, wanted: wire.TaskChange) -> w
     def write(tx: Transaction) -> None:
         for job in _parts(user, task_id):
             _check_pieces(task_id, job.task, columns, frames)
+            its = columns | options.changed_limits(wanted, job.task.limits)
             if frames is None or str(frames) == job.task.frames:
-                _set(ctx, tx, job.task, columns)
+                _set(ctx, tx, job.task, its)
             else:
-                task = _set(ctx, tx, job.task, columns | {"frames": str(frames)})
+                task = _set(ctx, tx, job.task, its | {"frames": str(frames)})
                 _cut(ctx, tx, replace(job, task=task), frames, has_project)
         whole = tasks.locked(task_id)
         if whole is not None and whole.task.has_variants:
-            _set(ctx, tx, whole.task, columns)
+            limits = options.changed_limits(wanted, whole.task.limits)
+            _set(ctx, tx, whole.task, columns | limits)
 
     ctx.database.transact(write)
     return detail(ctx, user, task_id)

@@ -57,7 +57,7 @@ def columns(
 
 
 def changed(change: wire.TaskChange, is_own: Callable[[int], bool]) -> dict[str, Any]:
-    """The columns that a change of a task sets, but for its frames. Raises BadArgument."""
+    """The columns that a change of a task sets, but for its frames and limits. Raises BadArgument."""
     checks: dict[str, tuple[str, Callable[[Any], Any]]] = {
         "priority": ("priority", priority),
         "chunk_frames": ("chunk_frames", lambda value: count("ChunkFrames", value, least=0)),
@@ -66,7 +66,6 @@ def changed(change: wire.TaskChange, is_own: Callable[[int], bool]) -> dict[str,
         "notes": ("notes", notes),
         "after": ("after_tasks", lambda value: after(value, is_own)),
         "start_at": ("start_at", moment),
-        "limits": ("limits", limits),
     }
     given = {name: getattr(change, name) for name in checks}
     return {
@@ -148,6 +147,18 @@ def limits(value: wire.Limits | None) -> str | None:
         if not 1 <= number <= 2**50:
             raise BadArgument(f"Limits: {name} is {number}; it takes a number from 1 up.")
     return wire.encode(value).decode() if given else None
+
+
+def changed_limits(change: wire.TaskChange, before: str | None) -> dict[str, Any]:
+    """The column that a change of a task's limits, which were `before`, sets. Raises BadArgument."""
+    if isinstance(change.limits, msgspec.UnsetType):
+        return {}
+    if change.limits is None:
+        return {"limits": None}
+    given = msgspec.structs.asdict(change.limits)
+    known = merged_limits(before) or wire.Limits()
+    wanted = {name: value for name, value in given.items() if value is not msgspec.UNSET}
+    return {"limits": limits(msgspec.structs.replace(known, **wanted))}
 
 
 def merged_limits(*texts: str | None) -> wire.Limits | None:

@@ -13,7 +13,7 @@ from renderonline.api.db.connection import Transaction
 from renderonline.api.domain import model, rollup, waiting
 from renderonline.api.domain.rollup import Sum
 from renderonline.api.domain.standing import Standing
-from renderonline.api.services import states, variants
+from renderonline.api.services import options, states, variants
 from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context, Refused
 from renderonline.engines.template import placeholders
@@ -249,6 +249,7 @@ def _task(ctx: Context, task: model.Task, standing: Standing | Sum) -> wire.Task
         frames_given_up=str(task.failed) if task.failed.runs else None,
         parent_id=task.parent_id,
         variant=task.variant or None,
+        limits=options.merged_limits(task.limits),
     )
 
 
