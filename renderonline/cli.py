@@ -209,6 +209,12 @@ def _add_control(commands: Any) -> None:
         metavar="all|failed|FRAMES",
         help="all, these, or (without it) the failed ones and what is missing",
     )
+    forgive = add(
+        "forgive", "control:forgive", "Let machines that have failed a task try it again at once."
+    )
+    forgive.add_argument(
+        "machine", nargs="?", metavar="MACHINE", help="only this one, by its id or name"
+    )
     change = add("set", "control:change", "Change a task, also while it is rendered.")
     change.add_argument(
         "--frames", default=argparse.SUPPRESS, metavar="FRAMES", help="what it is to consist of"

@@ -208,6 +208,10 @@ class Client:
         """Render frames again: "failed" and what is missing, "all", or a range such as "1-9"."""
         return self._act(task_id, "requeue", wire.RequeueRequest(frames=frames))
 
+    def forgive(self, task_id: int, machine_id: int | None = None) -> wire.TaskDetail:
+        """Let the machine, or every one, that has failed the task try it again at once."""
+        return self._act(task_id, "forgive", wire.ForgiveRequest(machine_id=machine_id))
+
     def change(self, task_id: int, change: wire.TaskChange) -> wire.TaskDetail:
         """Change what was asked for; only the fields that are set."""
         return self._send("PATCH", f"tasks/{task_id}", wire.TaskDetail, change)

@@ -37,6 +37,31 @@ def requeue(args: argparse.Namespace) -> int:
     return _tell(args, detail, f"is {detail.task.state}: {waiting.frames_text(detail.task)} done")
 
 
+def forgive(args: argparse.Namespace) -> int:
+    """`renderonline forgive`. Raises UsageError for a machine that has not failed the task."""
+    with signin.connect(args) as client:
+        machine_id = None
+        if args.machine is not None:
+            machine_id = _failed_there(client.task(args.task), args.machine)
+        detail = client.forgive(args.task, machine_id)
+    who = "every machine" if machine_id is None else f"machine {machine_id}"
+    return _tell(args, detail, f"may be tried by {who} again; it is {detail.task.state}")
+
+
+def _failed_there(detail: wire.TaskDetail, named: str) -> int:
+    """The machine of that id or name. One by its id need not have failed the task."""
+    if named.isascii() and named.isdigit() and int(named) <= wire.MAX_ID:
+        return int(named)
+    for machine in detail.machines:
+        if machine.name.lower() == named.strip().lower():
+            return machine.machine_id
+    known = ", ".join(dict.fromkeys(machine.name for machine in detail.machines))
+    raise UsageError(
+        f"No machine {named[:60]!r} has failed task {detail.task.task_id}.",
+        f"These have: {known}." if known else "No machine is kept from it.",
+    )
+
+
 def change(args: argparse.Namespace) -> int:
     """`renderonline set`. Raises UsageError where nothing is to be changed."""
     given = task_options.given(args)

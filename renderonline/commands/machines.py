@@ -7,6 +7,7 @@ import argparse
 from renderonline import wire
 from renderonline.commands import output, signin
 from renderonline.commands.table import print_table
+from renderonline.commands.tasks import kept_text
 
 GIB = 1 << 30
 
@@ -24,6 +25,8 @@ def run(args: argparse.Namespace) -> int:
             output.say(f"{machine.name}: {mapping}")
         if machine.reason:
             output.say(f"{machine.name}: {machine.reason}")
+        for kept in machine.kept_from:
+            output.say(f"{machine.name}: {_kept_text(kept)}")
     return 0
 
 
@@ -46,6 +49,14 @@ def _work_text(machine: wire.Machine) -> str:
     if tasks:
         return f"task{'s' if len(tasks) > 1 else ''} {', '.join(map(str, tasks))}"
     return "busy" if machine.is_busy else ""
+
+
+def _kept_text(kept: wire.KeptFrom) -> str:
+    """Which task a machine gets nothing of, how long, and why."""
+    times = f"{kept.failures} times" if kept.failures > 1 else "once"
+    why = f" ({kept.cause})" if kept.cause else ""
+    said = f": {kept.message}" if kept.message else ""
+    return f"kept from task {kept.task_id} {kept_text(kept)}; it failed it {times}{why}{said}"
 
 
 def _memory_text(machine: wire.Machine) -> str:

@@ -78,6 +78,11 @@ def _one(detail: wire.TaskDetail, as_json: bool) -> None:
             ("variant", "task", "state", "progress", "frames", "range", "cause"),
             (_variant_row(variant) for variant in detail.variants),
         )
+    if detail.machines:
+        print_table(
+            ("machine", "kept from it", "failed", "cause", "message"),
+            (_machine_row(machine) for machine in detail.machines),
+        )
     if detail.chunks:
         print_table(
             ("attempt", "state", "frames", "machine", "done", "exit code", "message"),
@@ -148,6 +153,34 @@ def _variant_row(variant: wire.VariantTask) -> tuple[Cell, ...]:
         variant.frames or "",
         variant.cause or "",
     )
+
+
+def _machine_row(machine: wire.TaskMachine) -> tuple[str, ...]:
+    unnamed = f"machine {machine.machine_id}"
+    name = machine.name if machine.name == unnamed else f"{machine.name} ({machine.machine_id})"
+    return (
+        f"{machine.variant}: {name}" if machine.variant else name,
+        kept_text(machine),
+        f"{machine.failures} times" if machine.failures > 1 else "once",
+        machine.cause or "",
+        machine.message or "",
+    )
+
+
+def kept_text(kept: wire.TaskMachine | wire.KeptFrom) -> str:
+    """How long a machine gets nothing of a task, as people say it."""
+    moment = local_text(kept.not_before)
+    ends = [f"until {moment}"] if moment else []
+    if kept.is_avoided:
+        ends.append("while another can do it")
+    return ", and ".join(ends) or "no"
+
+
+def local_text(moment: str | None) -> str:
+    """A moment of the wire as this machine's clock shows it."""
+    if moment is None:
+        return ""
+    return f"{datetime.fromisoformat(moment).astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def _chunk_row(chunk: wire.Chunk) -> tuple[str, ...]:

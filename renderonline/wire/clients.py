@@ -212,6 +212,19 @@ class VariantTask(Message):
     cause: str | None
 
 
+class TaskMachine(Message):
+    """A machine that has failed the task, and not succeeded with it since."""
+
+    machine_id: int
+    name: str
+    failures: int  # in a row
+    is_avoided: bool  # it gets nothing of the task as long as another machine could do it
+    not_before: str | None = None  # nothing sooner than that, UTC; None: it may try at once
+    cause: Cause | None = None  # of its last failure
+    message: str | None = None
+    variant: str | None = None  # which it failed, where the task has variants
+
+
 class TaskDetail(Message):
     task: Task
     render: Render
@@ -219,6 +232,7 @@ class TaskDetail(Message):
     chunks: list[Chunk]  # of a task with variants: theirs
     warnings: list[str]
     variants: list[VariantTask] = []
+    machines: list[TaskMachine] = []  # that have failed it
 
 
 class TasksResponse(Message):
@@ -273,6 +287,10 @@ class RequeueRequest(Message):
     frames: str = "failed"  # or "all", or a range
 
 
+class ForgiveRequest(Message):
+    machine_id: int | None = None  # whose failures of the task to forget; None: all machines'
+
+
 class TaskChange(Message):
     """What is to be different about a task. A field that is not there stays; null is the default."""
 
@@ -303,6 +321,17 @@ class MachineWork(Message):
     frames: str | None = None
 
 
+class KeptFrom(Message):
+    """A task that a machine gets nothing of just now, since it has failed it."""
+
+    task_id: int
+    failures: int  # in a row
+    is_avoided: bool  # as long as another machine could do it
+    not_before: str | None = None  # UTC: and nothing sooner than that
+    cause: Cause | None = None  # of its last failure
+    message: str | None = None
+
+
 class Machine(Message):
     machine_id: int
     name: str
@@ -320,6 +349,7 @@ class Machine(Message):
     memory_free_bytes: int | None = None
     load: float | None = None  # runnable processes per core
     path_map: list[str] = []  # FROM=TO: where it has the api's folders; only for admins
+    kept_from: list[KeptFrom] = []  # tasks in the queue; the caller's, an admin's all
 
 
 class MachinesResponse(Message):

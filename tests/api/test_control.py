@@ -13,7 +13,7 @@ from .house import House
 from .our_node import Json, OurNode, our_node
 from .workshop import add_machine, state, wait_for_attempts
 
-VERBS = ("pause", "resume", "cancel", "requeue")
+VERBS = ("pause", "resume", "cancel", "requeue", "forgive")
 
 
 @pytest.fixture(scope="module")
@@ -573,17 +573,25 @@ def test_bad_requests_are_sentences(house: House, verb: str) -> None:
     signed = {"email": "artist@example.com", "token": "wrong"}
     assert house.request("POST", f"tasks/{task_id}/{verb}", headers=signed).status_code == 401
     assert house.request("GET", f"tasks/{task_id}/{verb}").status_code == 405
-    if verb in ("pause", "requeue"):
-        for body in (b"{", b"[]", b'{"Now": 5, "Frames": 5.5}', b'{"Frames": "1-", "Now": "x"}'):
+    if verb in ("pause", "requeue", "forgive"):
+        wrong = (
+            b'{"Now": 5, "Frames": 5.5, "MachineId": "Render 3"}',
+            b'{"Frames": "1-", "Now": "x", "MachineId": 1.5}',
+        )
+        for body in (b"{", b"[]", *wrong):
             answer = house.request("POST", f"tasks/{task_id}/{verb}", data=body)
             assert answer.status_code == 400, body
             assert answer.json()["ErrorMessage"]
     if verb == "requeue":
         assert "no frame 11" in asked(house, task_id, verb, Frames="5-12").text
+    if verb == "forgive":
+        for number in (999, 0, -1):
+            answer = asked(house, task_id, verb, MachineId=number)
+            assert (answer.status_code, answer.json()["Error"]) == (404, "no_such_machine")
 
 
-@pytest.mark.parametrize("verb", ["pause", "resume"])
-def test_what_is_over_cannot_be_paused_or_resumed(house: House, verb: str) -> None:
+@pytest.mark.parametrize("verb", ["pause", "resume", "forgive"])
+def test_what_is_over_cannot_be_paused_resumed_or_forgiven(house: House, verb: str) -> None:
     task_id = task(house, StartAt="2090-01-01T00:00:00Z")
     do(house, task_id, "cancel")
     answer = asked(house, task_id, verb)

@@ -94,6 +94,7 @@ def test_an_admin_sees_all_of_a_machine(house: House, machine: OurNode) -> None:
         "MemoryFreeBytes": 12 << 30,
         "Load": 0.25,
         "PathMap": [],
+        "KeptFrom": [],
     }
 
 

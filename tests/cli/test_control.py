@@ -30,6 +30,15 @@ for frame in range(first, last + 1):
 """
 """A project of the engine `sketch` that waits while there is a file `hold` beside it."""
 
+FAILS = SLOW.replace(
+    "output,",
+    "if not (pathlib.Path(__file__).parent / 'mended').exists():\n"
+    "    (pathlib.Path(__file__).parent / 'broken').touch()\n"
+    "    sys.exit('no licence')\noutput,",
+    1,
+)
+"""One that fails until there is a file `mended` beside it."""
+
 HOLDS = SLOW.replace(
     "output,", "(pathlib.Path(__file__).parent / 'hold').touch(exist_ok=True)\noutput,", 1
 )
@@ -171,9 +180,43 @@ def test_somebody_elses_task_is_5_and_a_frame_that_it_has_not_1(
     assert "no frame 5" in done.stderr
     other = farm.add_user("other@example.com")
     theirs = environment | {"RENDERONLINE_EMAIL": other.email, "RENDERONLINE_TOKEN": other.token}
-    for words in (["pause"], ["resume"], ["cancel"], ["requeue"], ["set", "--priority", "1"]):
+    changes = (
+        ["pause"],
+        ["resume"],
+        ["cancel"],
+        ["requeue"],
+        ["forgive"],
+        ["set", "--priority", "1"],
+    )
+    for words in changes:
         run_cli(words[0], task_id, *words[1:], home=home, environment=theirs, expected_exit=5)
     ask("cancel", task_id)
+
+
+def test_a_machine_that_failed_a_task_is_shown_and_forgiven(
+    farm: Farm, ask: Callable[..., Any], environment: dict[str, str], tmp_path: Path
+) -> None:
+    def say(*words: str, exit_code: int = 0) -> str:
+        home = tmp_path / "home"
+        done = run_cli(*words, home=home, environment=environment, expected_exit=exit_code)
+        return done.stdout + done.stderr
+
+    task_id = str(ask("submit", project(tmp_path, FAILS), "--frames", "1-4")["TaskId"])
+    (failed,) = wait_until(lambda: ask("tasks", task_id)["Machines"], "it has failed")
+    assert (failed["MachineId"], failed["Failures"] >= 1, failed["Cause"]) == (1, True, "machine")
+    shown = say("tasks", task_id)
+    assert "kept from it" in shown
+    assert failed["Message"][:20] in shown
+    assert f"kept from task {task_id}" in say("machines")
+    assert "No machine 'Render 77' has failed task" in say(
+        "forgive", task_id, "Render 77", exit_code=2
+    )
+    (broken,) = farm.folder.rglob("broken")
+    (broken.parent / "mended").touch()
+    assert ask("forgive", task_id, failed["Name"].upper())["TaskId"] == int(task_id)
+    farm.wait_for_state(int(task_id), "succeeded")
+    assert ask("tasks", task_id)["Machines"] == []
+    assert "cannot be tried again" in say("forgive", task_id, exit_code=1)
 
 
 def test_machines_are_listed(

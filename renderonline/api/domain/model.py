@@ -218,6 +218,19 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Trouble:
+    """What a machine has failed of a task since it last succeeded there, for people."""
+
+    task_id: int
+    machine_id: int
+    failures: int
+    is_avoided: bool  # it gets nothing of the task as long as another machine could do it
+    not_before: datetime | None  # back-off
+    cause: Cause | None  # of the last failure there
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """How an attempt ended, as the machine tells it."""
 

@@ -58,10 +58,13 @@ def _doing(app: serving.JsonApp, ctx: Context) -> None:
     def requeue(user: User, task_id: str) -> wire.Message:
         return control.requeue(ctx, user, number(task_id), body(wire.RequeueRequest).frames)
 
+    def forgive(user: User, task_id: str) -> wire.Message:
+        return control.forgive(ctx, user, number(task_id), body(wire.ForgiveRequest).machine_id)
+
     def change(user: User, task_id: str) -> wire.Message:
         return control.change(ctx, user, number(task_id), body(wire.TaskChange))
 
     app.route(ROOT, "POST", as_user(ctx, submit))
-    for act in (pause, resume, cancel, requeue):
+    for act in (pause, resume, cancel, requeue, forgive):
         app.route(f"{ROOT}/<task_id>/{act.__name__}", "POST", as_user(ctx, act))
     app.route(f"{ROOT}/<task_id>", "PATCH", as_user(ctx, change))

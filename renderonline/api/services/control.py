@@ -108,6 +108,27 @@ def requeue(ctx: Context, user: User, task_id: int, frames: str) -> wire.TaskDet
     return detail(ctx, user, task_id)
 
 
+def forgive(ctx: Context, user: User, task_id: int, machine_id: int | None) -> wire.TaskDetail:
+    """Let a machine try the task again at once, and before others, that has failed it; without one
+    every machine, and then what has failed does not count as tried either."""
+
+    def write(tx: Transaction) -> None:
+        live = _live(user, task_id, "tried again")
+        if machine_id is not None and catalog.machine(machine_id) is None:
+            raise Refused(404, "no_such_machine", f"There is no machine {machine_id}.")
+        for job in live:
+            task = job.task
+            columns = {"forgiven": task.forgiven}
+            if machine_id is None:
+                columns = _forgiving(task.task_id)
+            else:
+                chunks.forgive(task_id=task.task_id, machine_id=machine_id)
+            _set(ctx, tx, task, columns)  # also where nothing is new: every api reads it again
+
+    ctx.database.transact(write)
+    return detail(ctx, user, task_id)
+
+
 def change(ctx: Context, user: User, task_id: int, wanted: wire.TaskChange) -> wire.TaskDetail:
     """Change what was asked for. Frames that are new are rendered, those left out are not any more;
     an ended task whose frames grow comes back to the queue."""

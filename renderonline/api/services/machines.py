@@ -10,7 +10,7 @@ from renderonline import wire
 from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.domain.model import Chunk, Machine, MachineState, Outcome, Role, User
 from renderonline.api.domain.transitions import QUEUED_TASK, ChunkEvent
-from renderonline.api.services import admin, states
+from renderonline.api.services import admin, states, troubles
 from renderonline.api.services.context import Context, Refused
 from renderonline.api.services.fleet import View
 from renderonline.wire import Cause, ChunkState
@@ -29,6 +29,7 @@ def listed(ctx: Context, user: User) -> wire.MachinesResponse:
     with ctx.database.reading():
         machines, active = catalog.machines(), chunks.active()
         visible = active if user.role is Role.ADMIN else _own(user, active)
+        kept = troubles.of_machines(ctx, user)
     views = {view.machine.machine_id: view for view in ctx.fleet.views()}
     busy = {chunk.machine_id for chunk in active}
     return wire.MachinesResponse(
@@ -39,6 +40,7 @@ def listed(ctx: Context, user: User) -> wire.MachinesResponse:
                 [chunk for chunk in visible if chunk.machine_id == machine.machine_id],
                 machine.machine_id in busy,
                 user.role is Role.ADMIN,
+                kept.get(machine.machine_id, []),
             )
             for machine in machines
         ]
@@ -125,7 +127,12 @@ def _own(user: User, active: Sequence[Chunk]) -> list[Chunk]:
 
 
 def _machine(
-    machine: Machine, view: View, work: Sequence[Chunk], is_busy: bool, is_for_admin: bool
+    machine: Machine,
+    view: View,
+    work: Sequence[Chunk],
+    is_busy: bool,
+    is_for_admin: bool,
+    kept_from: list[wire.KeptFrom],
 ) -> wire.Machine:
     status = view.status or wire.HpcStatus()
     vitals = view.vitals or wire.Vitals()
@@ -160,6 +167,7 @@ def _machine(
         memory_free_bytes=vitals.memory_free_bytes,
         load=vitals.load,
         path_map=list(machine.path_map) if is_for_admin else [],
+        kept_from=kept_from,
     )
 
 

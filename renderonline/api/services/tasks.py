@@ -13,7 +13,7 @@ from renderonline.api.db.connection import Transaction
 from renderonline.api.domain import model, rollup, waiting
 from renderonline.api.domain.rollup import Sum
 from renderonline.api.domain.standing import Standing
-from renderonline.api.services import options, states, variants
+from renderonline.api.services import options, states, troubles, variants
 from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context, Refused
 from renderonline.engines.template import placeholders
@@ -67,6 +67,7 @@ def detail(ctx: Context, user: model.User, task_id: int) -> wire.TaskDetail:
             for part, told in zip(parts, attempts, strict=True)
         }
         standings = _standings([job])
+        machines = troubles.of_tasks(ctx, parts)
     summary = _infos(ctx, [job], standings)[0]
     shown = sorted(itertools.chain(*attempts), key=lambda chunk: chunk.attempt_id)
     names = {part.task.task_id: part.task.variant for part in parts}
@@ -77,6 +78,7 @@ def detail(ctx: Context, user: model.User, task_id: int) -> wire.TaskDetail:
         chunks=[_chunk(chunk, names[chunk.task_id]) for chunk in shown[-MAX_CHUNKS:]],
         warnings=rollup.warnings(warnings),
         variants=[_variant(part, standings) for part in parts if job.task.has_variants],
+        machines=machines,
     )
 
 
