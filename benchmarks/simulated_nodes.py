@@ -342,8 +342,7 @@ class Node:
             work.outbox.every_s = answer.every_seconds
         if not answer.accepted and not work.is_over:
             self._end(work, False, Cause.INTERRUPTED)
-        if answer.next is not None:
-            following = answer.next
+        for following in filter(None, (answer.next, answer.then)):
             if following.after is None:
                 following = msgspec.structs.replace(following, after=work.attempt_id)
             if not self.start(following).is_success:

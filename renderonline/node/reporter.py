@@ -69,7 +69,7 @@ class Listener(Protocol):
         ...
 
     def handed_over(self, start: HpcStart) -> None:
-        """The machine's next chunk came with the answer."""
+        """The machine's next chunk came with the answer, or the one behind that."""
         ...
 
 
@@ -183,8 +183,8 @@ class HttpReporter:
                 return
             if answer.every_seconds is not None:
                 self._outbox.every_s = min(max(answer.every_seconds, PROGRESS_EVERY_S), LONGEST_S)
-            if answer.next is not None:  # first: a renderer may be waiting for it
-                self._listener.handed_over(answer.next)
+            for start in filter(None, (answer.next, answer.then)):
+                self._listener.handed_over(start)  # first: a renderer may be waiting for it
             if events and events[-1].type is EventType.ENDED:
                 self._listener.acknowledged()
 

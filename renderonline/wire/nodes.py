@@ -194,6 +194,7 @@ class ReportAnswer(Message):
     accepted: bool  # False: the attempt is not current any more; stop it
     message: str = ""
     next: HpcStart | None = None  # the machine's next chunk, handed over with the answer
+    then: HpcStart | None = None  # the one behind it, where `next` will be over at once
     every_seconds: float | None = None  # of this attempt's progress no report sooner than that
 
 

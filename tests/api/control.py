@@ -29,6 +29,7 @@ from renderonline.api.services.storekeeping import Storekeeper
 from renderonline.api.services.stores import open_stores
 from renderonline.api.services.watch import Watch
 from renderonline.config import ApiSettings
+from renderonline.wire import HpcStart
 
 POLL_S = 15.0
 
@@ -106,6 +107,10 @@ class Control:
 
     def step_dispatcher(self) -> int:
         return self._dispatcher.step()
+
+    def next_for(self, machine_id: int) -> list[HpcStart]:
+        """What goes with the answer to a report of this machine."""
+        return self._dispatcher.next_for(machine_id)
 
     # ------------------------------------------------------------------ a farm
 

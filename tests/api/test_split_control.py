@@ -182,6 +182,34 @@ def test_what_a_lost_attempt_reports_late_changes_nothing(
     assert control.chunks(task_id)[1].frames == "3-7"
 
 
+# --------------------------------------------------------------------------- ahead of time
+
+
+@pytest.mark.parametrize(
+    ("frame_s", "frames"), [(0.04, ["2", "3"]), (0.2, ["2"])], ids=["over at once", "longer"]
+)
+def test_a_chunk_that_is_over_at_once_brings_the_one_behind_it(
+    control: Control, machines: list[SizedNode], frame_s: float, frames: list[str]
+) -> None:
+    """Nothing is told of it before its end: the machine would wait for an answer then."""
+    machine_id = control.add_machine(machines[0])
+    task_id = split_task(control, control.add_engine("any", "blender"), "1-9", 1)
+    control.turn()
+    (first,) = control.chunks(task_id)
+    ended = {"is_success": True, "exit_code": 0, "frames": "1", "warm": True}
+    spans = {"startup_seconds": 0.01, "render_seconds": frame_s}
+    assert report(control, first, 1, type=EventType.ENDED, **ended, **spans)
+    starts = control.next_for(machine_id)
+    assert [start.frames for start in starts] == frames
+    assert [start.after for start in starts] == [None, *(s.attempt_id for s in starts[:-1])]
+    if len(frames) == 2:
+        _, second, _ = control.chunks(task_id)
+        ended["frames"] = "2"
+        assert report(control, second, 1, type=EventType.ENDED, **ended, **spans)
+        (start,) = control.next_for(machine_id)
+        assert (start.frames, start.after) == ("4", starts[1].attempt_id)
+
+
 # --------------------------------------------------------------------------- the last frames
 
 

@@ -21,6 +21,7 @@ class ListeningApi:
         self.by_path: dict[str, list[NodeReport]] = {}
         self.hellos: list[NodeHello] = []
         self.next: list[HpcStart] = []  # each goes out once, with the answer to a report
+        self.then: list[HpcStart] = []  # the same, behind a `next`
         self.tries = 0
         self.status = 200
         self.accepted = True
@@ -83,9 +84,9 @@ class ListeningApi:
             self.by_path.setdefault(path, []).append(report)
             self.keys.add(bottle.request.headers.get("X-Attempt-Key", ""))
             following = self.next.pop(0) if self.next else None
-            return reply(
-                ReportAnswer(accepted=self.accepted, message="somebody else has it", next=following)
-            )
+            behind = self.then.pop(0) if following and self.then else None
+            answer = ReportAnswer(self.accepted, "somebody else has it", following, behind)
+            return reply(answer)
 
     def _greet(self, hello: NodeHello) -> bottle.HTTPResponse:
         with self._lock:

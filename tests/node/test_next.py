@@ -105,6 +105,23 @@ def test_a_chunk_that_came_with_the_answer_to_the_end(
     assert len(api.reports) == last
 
 
+def test_two_that_came_with_one_answer(remote: Remote, project: Path, api: ListeningApi) -> None:
+    """The second waits for the first, which nothing is told of before its end."""
+    starts, ends = zip(
+        *(gated(project, number, ApiUrl=api.url, ReportKey="k") for number in (1, 2, 3)),
+        strict=True,
+    )
+    remote.start(**starts[0])
+    wait_until(lambda: api.of(1), "its start is told")
+    api.next.append(wire.convert(starts[1], wire.HpcStart))
+    api.then.append(wire.convert({**starts[2], "After": 2}, wire.HpcStart))
+    ends[0].touch()
+    wait_until(lambda: held(remote) == {2: "running", 3: "waiting"}, "both came with one answer")
+    for end in ends[1:]:
+        end.touch()
+    wait_until(lambda: api.end_of(3), "the end of the last is told")
+
+
 def test_only_one_is_kept_ahead(remote: Remote, project: Path) -> None:
     first, first_end = gated(project, 1)
     second, second_end = gated(project, 2, After=1)

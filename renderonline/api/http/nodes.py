@@ -61,14 +61,17 @@ def _events(ctx: Context, dispatcher: Dispatcher, attempt_id: int) -> Any:
             raise serving.HttpError(400, "bad_request", f"Frames: {error}") from None
         if not accepted:
             return serving.reply(wire.ReportAnswer(accepted=False, message=chunk.message or GONE))
-        following = None
+        following: list[wire.HpcStart] = []
         if _gives_back(report.events):
             ctx.fleet.look_again(chunk.machine_id, ctx.clock.monotonic())
         elif report.events:
             has_rendered = report.events[-1].type is wire.EventType.RENDERED
             following = dispatcher.next_for(chunk.machine_id, has_rendered)
     every_s = ctx.fleet.report_every_s()
-    return serving.reply(wire.ReportAnswer(accepted=True, next=following, every_seconds=every_s))
+    first, second, *_ = (*following, None, None)
+    return serving.reply(
+        wire.ReportAnswer(accepted=True, next=first, then=second, every_seconds=every_s)
+    )
 
 
 def _gives_back(events: Sequence[wire.NodeEvent]) -> bool:

@@ -43,6 +43,11 @@ AHEAD_S = 1.0
 """A machine is handed its next chunk when the one it is at will be over so soon: long enough for a
 request, short enough that a machine which falls idle meanwhile has little to envy."""
 
+AT_ONCE_S = 0.15
+"""A chunk that is over so soon says nothing before its end: a node holds back the word that it has
+begun for as long (HOLD_S). So what comes after it is handed over together with it; from then on the
+answer to each end brings one more, and the machine never waits for an answer."""
+
 
 class Dispatcher:
     """One per api process."""
@@ -94,17 +99,30 @@ class Dispatcher:
             if was_left_out:
                 self._ctx.wake()
 
-    def next_for(self, machine_id: int, has_rendered: bool = False) -> wire.HpcStart | None:
-        """What the machine should do next, claimed for it, if there is something. Any thread.
+    def next_for(self, machine_id: int, has_rendered: bool = False) -> list[wire.HpcStart]:
+        """What the machine should do next, claimed for it, if there is something; and what behind
+        that, where it will be over at once. Any thread.
 
         `has_rendered`: its renderer is free, though not all of its chunk's results are here.
         """
+        first = self._next(machine_id, AHEAD_S, has_rendered)
+        if first is None:
+            return []
+        second = self._next(machine_id, AT_ONCE_S) if first.after is None else None
+        return [start for start in (first, second) if start is not None]
+
+    def _next(
+        self, machine_id: int, ahead_s: float, has_rendered: bool = False
+    ) -> wire.HpcStart | None:
+        """One chunk; for a machine that has one, if that will be over within `ahead_s`."""
         with self._turn:
             seat = self._ctx.fleet.seat(machine_id)
             if seat is None:
                 return None
             self._board.sync()
-            soon = replace(seat, free_in_s=0.001) if has_rendered else self._soon_free(seat)
+            soon = (
+                replace(seat, free_in_s=0.001) if has_rendered else self._soon_free(seat, ahead_s)
+            )
             decisions = self._decide([soon]) if soon is not None else []
         for item in decisions:
             claim = self._claim(item)
@@ -115,13 +133,14 @@ class Dispatcher:
                 self._release(claim, str(error))
         return None
 
-    def _soon_free(self, seat: Seat) -> Seat | None:
-        """The machine, with how soon its chunk will be over; None if that is not soon, or unknown."""
+    def _soon_free(self, seat: Seat, ahead_s: float) -> Seat | None:
+        """The machine, with how soon its chunk will be over; None if that is not within `ahead_s`,
+        or unknown."""
         if seat.after is None:
             return seat
         now, queue = self._ctx.clock.now(), self._board.queue
         left_s = attempt_seconds_left(queue, seat.machine_id, seat.after, now)
-        if left_s is None or left_s > AHEAD_S:
+        if left_s is None or left_s > ahead_s:
             return None
         return replace(seat, free_in_s=max(left_s, 0.001))
 
