@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import io
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 from support.farm import Farm
+from support.pictures import pictures
 from support.scenes import blender
 
 RENDERERS = {
     "blender": {"EngineId": "blender", "ExecutablePath": blender(), "Adapter": "blender"},
     "bpy": {"EngineId": "Blender", "ExecutablePath": sys.executable, "Adapter": "bpy"},
 }
-
-
-def pictures(archive: Path) -> dict[str, bytes]:
-    """The decoded pixels of each PNG in a task's ZIP, by name."""
-    with zipfile.ZipFile(archive) as packed:
-        found = {}
-        for name in packed.namelist():
-            if name.endswith(".png"):
-                with Image.open(io.BytesIO(packed.read(name))) as image:
-                    found[name] = image.convert("RGB").tobytes()
-    return found
 
 
 @pytest.mark.parametrize("renderer", RENDERERS)

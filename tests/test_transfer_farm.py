@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import zipfile
 from collections.abc import Callable
@@ -11,23 +10,13 @@ from pathlib import Path
 from cli.certificates import make_certificate
 from PIL import Image
 from support.farm import OVER, Farm
+from support.pictures import pictures
 from support.processes import DEADLINE_S
 from support.scenes import blender
 from support.waiting import wait_until
 
 from renderonline.client import Client
 from renderonline.frames import FrameSet
-
-
-def pictures(archive: Path) -> dict[str, bytes]:
-    """The decoded pixels of each PNG in a task's ZIP, by name."""
-    with zipfile.ZipFile(archive) as packed:
-        found = {}
-        for name in packed.namelist():
-            if name.endswith(".png"):
-                with Image.open(io.BytesIO(packed.read(name))) as image:
-                    found[name] = image.convert("RGB").tobytes()
-    return found
 
 
 def test_frames_come_back_from_machines_that_share_no_disk(

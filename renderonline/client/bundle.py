@@ -183,10 +183,16 @@ def _opaque(found: Gathered) -> tuple[str, ...]:
 
 
 def _is_blend(path: Path) -> bool:
+    """Whether it is to be read as one. Raises Unusable for a file that only has the name of one."""
     if path.suffix.lower() != ".blend":
         return False
     with path.open("rb") as file:
-        return blendfile.is_blend(file.read(8))
+        if blendfile.is_blend(file.read(8)):
+            return True
+    raise Unusable(
+        f"{path.name} is called a .blend, but Blender has not written it.",
+        "Open it in Blender and save it, or send it just as it is (`--no-links`).",
+    )
 
 
 def _facts(path: Path) -> BlendFacts:

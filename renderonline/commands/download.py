@@ -26,7 +26,8 @@ def run(args: argparse.Namespace) -> int:
     for file in files:
         output.result(str(file))
     if not files:
-        output.say(f"Task {args.task} has no results yet.")
+        what = f"none of the frames {args.frames}" if args.frames else "no results"
+        output.say(f"Task {args.task} has {what} yet.")
     return 0
 
 

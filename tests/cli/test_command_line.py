@@ -13,6 +13,7 @@ from pathlib import Path
 
 import bottle
 import pytest
+from support.blend_bytes import Kind, blend_file
 from support.processes import DEADLINE_S, command, private_environment, run_cli
 
 from renderonline import __version__, client
@@ -48,7 +49,7 @@ def home(tmp_path: Path) -> Path:
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     file = tmp_path / "scene.blend"
-    file.write_bytes(b"a scene")
+    file.write_bytes(blend_file(Kind(), {"Scene": 17}, "Scene"))
     return file
 
 
@@ -155,6 +156,20 @@ def test_frames_that_the_farm_would_refuse_are_2_before_the_upload(
     )
     assert "takes no negative frames, as in -4-8x2,12" in done.stderr
     assert uploads == []
+
+
+@pytest.mark.parametrize("content", [b"a shopping list", b"\x1f\x8b no more"])
+def test_a_blend_that_blender_did_not_write_is_2_and_sent_only_if_asked(
+    content: bytes, home: Path, project: Path, nobody: str
+) -> None:
+    project.write_bytes(content)
+    environment = signed_in(nobody)
+    submit = ("submit", project, "--frames", "1")
+    done = run_cli(*submit, home=home, environment=environment, expected_exit=2)
+    assert "scene.blend" in done.stderr
+    assert "--no-links" in done.stderr
+    done = run_cli(*submit, "--no-links", home=home, environment=environment, expected_exit=3)
+    assert "There is no server" in done.stderr
 
 
 def test_no_sign_in_is_2_and_names_all_three_ways(home: Path, project: Path) -> None:
@@ -270,8 +285,8 @@ def test_ctrl_c_while_waiting_says_that_the_farm_goes_on(
         text=True,
     )
     assert child.stderr and child.stdout
-    while "queued" not in child.stderr.readline():
-        pass
+    while "queued" not in (line := child.stderr.readline()):
+        assert line, "it ended before it waited"
     child.send_signal(getattr(signal, "CTRL_C_EVENT", signal.SIGINT))
     stdout, stderr = child.communicate(timeout=DEADLINE_S)
     assert child.returncode == 130

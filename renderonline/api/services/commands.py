@@ -161,16 +161,12 @@ def seen_by(start: wire.HpcStart, mappings: Sequence[str]) -> wire.HpcStart:
     except path_map.BadMapping as error:
         raise BadArgument(f"The machine's path map cannot be used. {error}") from None
     argv = [paths.word(word) for word in start.argv or ()]
-    beacon = start.beacon and msgspec.structs.replace(
-        start.beacon, path=paths.word(start.beacon.path)
-    )
     return msgspec.structs.replace(
         start,
         argv=argv,
         arguments=start.arguments if argv == start.argv else join(argv),
         task_dir=paths.word(start.task_dir or ""),
         output_dir=paths.word(start.output_dir or ""),
-        beacon=beacon,
     )
 
 
