@@ -22,7 +22,7 @@ from support.processes import DEADLINE_S
 from support.scenes import blender
 
 from renderonline import blendfile
-from renderonline.blendfile import UNKNOWN, BlendFacts, SceneFacts, read
+from renderonline.blendfile import UNKNOWN, BlendFacts, SceneFacts, blocks, read
 
 KINDS = [Kind(8), Kind(4), Kind(8, ">"), Kind(4, ">"), Kind(8, is_long=True)]
 SCENES = {"Day": 17, "Night": 16, "Überblick": 24}
@@ -178,7 +178,7 @@ def test_compressed_files_are_read(
 def test_without_the_library_compressed_files_are_unknown(
     told: Callable[[bytes], BlendFacts], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(blendfile, "zstandard", None)
+    monkeypatch.setattr(blocks, "zstandard", None)
     assert told(zstandard.compress(PLAIN)) == UNKNOWN
     assert told(PLAIN) == FACTS
 

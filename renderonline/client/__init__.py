@@ -4,7 +4,7 @@
 `choose_engine` and `prepare` check it before anything is sent; the errors say what to do next.
 """
 
-from renderonline.blendfile import BlendFacts, SceneFacts
+from renderonline.blendfile import BlendFacts, Choices, SceneFacts, View
 from renderonline.client import bundle
 from renderonline.client.bundle import Bundle, Missing, check_file, complete, warnings
 from renderonline.client.errors import (
@@ -26,6 +26,7 @@ from renderonline.client.variants import Variant, prepare_variants
 __all__ = [
     "BlendFacts",
     "Bundle",
+    "Choices",
     "Client",
     "ClientError",
     "Mirror",
@@ -40,6 +41,7 @@ __all__ = [
     "Unreachable",
     "Unusable",
     "Variant",
+    "View",
     "Wishes",
     "bundle",
     "check_file",

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from renderonline import blendfile, manifests, paths, wire
-from renderonline.blendfile import BlendFacts
+from renderonline.blendfile import WHOLE, BlendFacts, Choices, View
 from renderonline.client import zips
 from renderonline.client.archive import RESULTS_FOLDER
 from renderonline.client.errors import Unusable
@@ -60,6 +60,13 @@ class Bundle:
     @property
     def main_part(self) -> Part:
         return next(part for part in self.parts if part.place == self.main)
+
+    def choices(self) -> Choices | None:
+        """Which cameras and view layers there are; None where that cannot be told. Reads the file."""
+        if not self.facts.scenes:
+            return None
+        with self.main_part.source.open() as file:
+            return blendfile.choices_in(file, self.main_part.size_bytes)
 
 
 def of(
@@ -109,14 +116,14 @@ def complete(bundle: Bundle) -> Bundle:
     )
 
 
-def warnings(bundle: Bundle) -> list[str]:
-    """Sentences about what will be other than was meant."""
+def warnings(bundle: Bundle, view: View = WHOLE) -> list[str]:
+    """Sentences about what will be other than was meant, where `view` is rendered of it."""
     said = [
         f"{missing.path} is not there; {', '.join(missing.users)} will be without it."
         for missing in bundle.missing
     ]
-    scene = bundle.facts.scene()
-    if scene is not None and scene.has_camera is False:
+    scene = bundle.facts.scene(view.scene)
+    if scene is not None and scene.has_camera is False and view.camera is None:
         said.append(
             f'The scene "{scene.name}" has no camera; only its sequencer or compositor can be rendered.'
         )

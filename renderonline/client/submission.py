@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
-from renderonline import wire
+from renderonline import blendfile, wire
+from renderonline.blendfile import WHOLE, View
 from renderonline.client import bundle as bundles
 from renderonline.client.bundle import Bundle
 from renderonline.client.errors import Unusable
@@ -49,6 +50,7 @@ class Submission:
     frames: FrameSet | None = None
     wishes: Wishes = Wishes()
     variants: tuple[wire.Variant, ...] = ()
+    view: View = WHOLE
 
     @property
     def file(self) -> Path:
@@ -74,6 +76,9 @@ class Submission:
             chunk_frames=self.wishes.chunk_frames,
             machine_limit=self.wishes.machine_limit,
             engine_version=self.wishes.engine_version,
+            scene=self.view.scene,
+            camera=self.view.camera,
+            view_layer=self.view.view_layer,
             tags=list(self.wishes.tags),
             after=list(self.wishes.after),
             start_at=self.wishes.start_at,
@@ -121,18 +126,24 @@ def prepare(
     arguments: Mapping[str, str],
     frames: FrameSet | None = None,
     wishes: Wishes | None = None,
+    view: View = WHOLE,
 ) -> Submission:
     """Check a project and what is to be done with it. Raises Unusable.
 
     A path is a project of that one file. Without frames it is those of the scene, where the engine
-    takes a range and the file tells one, and without an output format likewise the scene's. The first and the last frame are also given as the
+    takes a range and the file tells one, and without an output format likewise the scene's: the one
+    that `view` names, else the active one. The first and the last frame are also given as the
     engine's `start_frame` and `end_frame`.
     """
     bundle = bundles.of(project, follow_links=False) if isinstance(project, Path) else project
+    _check_view(bundle, view)
     if frames is None and not {name.lower() for name in arguments} & set(RANGE_ARGUMENTS):
-        frames = scene_frames(bundle, engine)
+        frames = scene_frames(bundle, engine, view.scene)
     spelled = {a.arg_type_id.lower(): a.arg_type_id for a in engine.arguments}
-    values = {**scene_format(bundle, engine), **{n.lower(): v for n, v in arguments.items()}}
+    values = {
+        **scene_format(bundle, engine, view.scene),
+        **{n.lower(): v for n, v in arguments.items()},
+    }
     for name in values.keys() - spelled.keys():
         raise Unusable(
             f"{engine.name} has no argument {name!r}.",
@@ -147,12 +158,24 @@ def prepare(
     if frames:
         values |= zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True)
     named = {spelled[name]: value for name, value in values.items()}
-    return Submission(bundle, engine, named, frames, wishes or Wishes())
+    return Submission(bundle, engine, named, frames, wishes or Wishes(), view=view)
 
 
-def scene_frames(bundle: Bundle, engine: wire.EngineDetail) -> FrameSet | None:
-    """The frames that the scene says, if the engine has a use for them."""
-    scene = bundle.facts.scene()
+def _check_view(bundle: Bundle, view: View) -> None:
+    """Raise Unusable for a scene, camera or view layer that the project is known not to have."""
+    if not view:
+        return
+    choices = bundle.choices() if view.camera or view.view_layer else None
+    lacking = blendfile.complaint(view, bundle.facts, choices)
+    if lacking is not None:
+        raise Unusable(f"{bundle.main}: {lacking}", "Names are compared to the letter.")
+
+
+def scene_frames(
+    bundle: Bundle, engine: wire.EngineDetail, name: str | None = None
+) -> FrameSet | None:
+    """The frames that a scene (by default the active one) says, if the engine has a use for them."""
+    scene = bundle.facts.scene(name)
     takes = {argument.arg_type_id.lower() for argument in engine.arguments}
     if scene is None or scene.frame_start is None or scene.frame_end is None:
         return None
@@ -162,10 +185,12 @@ def scene_frames(bundle: Bundle, engine: wire.EngineDetail) -> FrameSet | None:
     return FrameSet.between(scene.frame_start, scene.frame_end, step)
 
 
-def scene_format(bundle: Bundle, engine: wire.EngineDetail) -> dict[str, str]:
+def scene_format(
+    bundle: Bundle, engine: wire.EngineDetail, name: str | None = None
+) -> dict[str, str]:
     """The value for the engine's `output_format` that the scene says, if it takes such names: none
     where it has a rule that allows for extensions alone, as the original's has."""
-    scene = bundle.facts.scene()
+    scene = bundle.facts.scene(name)
     takes = next((a for a in engine.arguments if a.arg_type_id.lower() == FORMAT_ARGUMENT), None)
     if scene is None or scene.file_format is None or takes is None or not takes.regex:
         return {}

@@ -33,8 +33,14 @@ def _tell(bundle: farm.Bundle) -> None:
         output.result(f"  missing: {missing.path}, used by {', '.join(missing.users)}")
     if bundle.facts.version is not None:
         output.result(f"  saved by Blender {_version(bundle)}")
+    choices = bundle.choices() or farm.Choices()
     for scene in bundle.facts.scenes:
         output.result(f"  {_scene_text(scene)}{_active(bundle, scene)}")
+        layers = choices.view_layers.get(scene.name, ())
+        if len(layers) > 1:
+            output.result(f"    view layers: {', '.join(layers)}")
+    if len(choices.cameras) > 1:
+        output.result(f"  cameras: {', '.join(choices.cameras)}")
     missing_count = len(bundle.missing)
     for warning in farm.warnings(bundle)[missing_count:]:
         output.result(f"  warning: {warning}")
@@ -64,6 +70,7 @@ def _version(bundle: farm.Bundle) -> str | None:
 
 
 def _as_json(bundle: farm.Bundle) -> dict[str, object]:
+    choices = bundle.choices() or farm.Choices()
     return {
         "File": str(bundle.origin),
         "Main": bundle.main,
@@ -77,11 +84,14 @@ def _as_json(bundle: farm.Bundle) -> dict[str, object]:
         ],
         "Warnings": farm.warnings(bundle),
         "BlenderVersion": _version(bundle),
-        "Scenes": [_scene_json(bundle, scene) for scene in bundle.facts.scenes],
+        "Cameras": list(choices.cameras),
+        "Scenes": [_scene_json(bundle, scene, choices) for scene in bundle.facts.scenes],
     }
 
 
-def _scene_json(bundle: farm.Bundle, scene: farm.SceneFacts) -> dict[str, object]:
+def _scene_json(
+    bundle: farm.Bundle, scene: farm.SceneFacts, choices: farm.Choices
+) -> dict[str, object]:
     return {
         "Name": scene.name,
         "IsActive": scene.name == bundle.facts.active,
@@ -96,4 +106,5 @@ def _scene_json(bundle: farm.Bundle, scene: farm.SceneFacts) -> dict[str, object
         "IsMovie": scene.is_movie,
         "HasCamera": scene.has_camera,
         "Fps": scene.fps,
+        "ViewLayers": list(choices.view_layers.get(scene.name, ())),
     }

@@ -95,6 +95,7 @@ def parse_variant(text: str) -> farm.Variant:
         name.strip(),
         engine=given.pop("engine", None),
         engine_version=given.pop("version", None),
+        view=farm.View(*(given.pop(name, None) for name in ("scene", "camera", "view_layer"))),
         arguments=given,
         frames=None if frames is None else FrameSet.parse(frames),
     )
@@ -125,10 +126,10 @@ def _announce(submission: farm.Submission, has_frames: bool) -> None:
     name = submission.file.name
     if submission.frames and not has_frames:
         output.say(f"{name}: frames {submission.frames}, as the scene says")
-    scene = submission.bundle.facts.scene()
+    scene = submission.bundle.facts.scene(submission.view.scene)
     if submission.format not in (None, "PNG") and scene and submission.format == scene.file_format:
         output.say(f"{name}: output {submission.format}, as the scene says")
-    for warning in farm.warnings(submission.bundle):
+    for warning in farm.warnings(submission.bundle, submission.view):
         output.say(f"Warning: {name}: {warning}")
 
 
@@ -146,21 +147,22 @@ def _prepare(
         engine_version=args.engine_version,
         **{name: value for name, value in task_options.submitted(args).items() if name != "frames"},
     )
+    view = farm.View(args.scene, args.camera, args.view_layer)
     submissions = []
     for bundle in bundles:
         engine = farm.choose_engine(engines, PurePath(bundle.main), args.engine)
         what = (engine, arguments, frames, wishes)
         submissions.append(
-            farm.prepare_variants(bundle, engines, *what, variants)
+            farm.prepare_variants(bundle, engines, *what, variants, view)
             if variants
-            else farm.prepare(bundle, *what)
+            else farm.prepare(bundle, *what, view)
         )
     return submissions
 
 
 def _send(client: farm.Client, submission: farm.Submission) -> Outcome:
     """Upload one. What goes wrong stays with this file: those before it are on the farm already."""
-    outcome = Outcome(submission.file, warnings=farm.warnings(submission.bundle))
+    outcome = Outcome(submission.file, warnings=farm.warnings(submission.bundle, submission.view))
     try:
         with sending(submission.file.name) as progress:
             outcome.task_id = client.submit(submission, progress)

@@ -42,6 +42,12 @@ def add_submission(parser: argparse.ArgumentParser) -> None:
         "--preview-first", action="store_true", help="first, middle and last frame before the rest"
     )
     parser.add_argument("--engine-version", metavar="X.Y", help="the engine's version, as 4.5")
+    for what in ("scene", "camera", "view-layer"):
+        parser.add_argument(
+            f"--{what}",
+            metavar="NAME",
+            help=f"the {what.replace('-', ' ')} of the .blend to render",
+        )
 
 
 def given(args: argparse.Namespace) -> dict[str, Any]:

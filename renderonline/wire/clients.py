@@ -103,6 +103,9 @@ class Variant(Message):
     arguments: list[ArgumentValue] = []
     frames: str | None = None
     engine_version: str | None = None
+    scene: str | None = None
+    camera: str | None = None
+    view_layer: str | None = None
 
 
 class EnqueueRequest(Message):
@@ -113,6 +116,9 @@ class EnqueueRequest(Message):
     chunk_frames: int | None = None  # 0: one piece; not given: as many as suits
     machine_limit: int | None = None  # most machines at once
     engine_version: str | None = None  # "4.5"
+    scene: str | None = None  # of the .blend, by name; what is not given is the file's to say
+    camera: str | None = None  # the object's name
+    view_layer: str | None = None  # the only one that is rendered
     tags: list[str] = []  # a machine must have all of them
     after: list[int] = []  # tasks that must have succeeded before
     start_at: str | None = None  # ISO 8601; without an offset UTC

@@ -43,6 +43,30 @@ if kind == 'slow':
     scene.cycles.samples = 65536
 if kind == 'movie':
     scene.render.image_settings.file_format = 'AVI_JPEG'
+if kind == 'views':
+    scene.world = bpy.data.worlds.new('Grey')
+    scene.world.color = (0.2, 0.2, 0.2)
+    front = scene.camera
+    front.name = 'Front'
+    scene.timeline_markers.new('F', frame=1).camera = front
+    bpy.ops.object.camera_add(location=(6, 0, 2), rotation=(math.pi / 2.6, 0, math.pi / 2))
+    bpy.context.object.name = 'Über {{"Side"}} \\'s'
+    bpy.ops.object.empty_add()
+    cube.name = 'Cube'
+    scene.name, scene.view_layers[0].name = 'Day', 'All'
+    props = bpy.data.collections.new('Props')
+    scene.collection.children.link(props)
+    scene.collection.objects.unlink(cube)
+    props.objects.link(cube)
+    scene.view_layers.new('Nothing').layer_collection.children['Props'].exclude = True
+    night = scene.copy()
+    night.name, night.frame_end, night.use_fake_user = 'Night', 3, True
+    night.world = bpy.data.worlds.new('Dark')
+    night.world.color = (0.3, 0, 0)
+    night.camera = front
+    for marker in night.timeline_markers:
+        marker.camera = None
+    bpy.context.window.scene = scene
 bpy.ops.wm.save_as_mainfile(filepath=target, compress=True)
 """
 
@@ -51,6 +75,7 @@ KINDS = {
     "workbench": "the same in Workbench (needs an OpenGL library, no display)",
     "no_camera": "the same without a camera: Blender ends with exit code 1 and no frame",
     "slow": "one frame takes minutes: for stopping, killing, losing",
+    "views": "two scenes, two cameras (one held by a marker), two view layers (one empty)",
     "movie": "the scene itself says AVI: one file for the whole range",
 }
 

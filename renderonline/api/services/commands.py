@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import msgspec
@@ -13,8 +13,15 @@ from renderonline import engines, wire
 from renderonline.api.domain import path_map
 from renderonline.api.domain.arguments import BadArgument, check_value
 from renderonline.api.domain.model import ArgType, Engine, Job
+from renderonline.blendfile import WHOLE, View
 from renderonline.engines.base import Adapter, CommandError
-from renderonline.engines.blender_scene import SceneOf, frame_size, with_movie
+from renderonline.engines.blender_scene import (
+    SceneOf,
+    frame_size,
+    with_movie,
+    with_scene,
+    with_view,
+)
 from renderonline.engines.commandline import join
 from renderonline.engines.template import TemplateError, expand, is_splittable, placeholders
 from renderonline.frames import FrameError, FrameSet
@@ -115,6 +122,7 @@ def build(
     wanted: FrameSet | None = None,
     scene_of: SceneOf | None = None,
     is_quickly_read: bool = False,
+    view: View = WHOLE,
 ) -> Command:
     """Expand and complete the engine's command line for a project at its final place.
 
@@ -123,15 +131,19 @@ def build(
     BadArgument with a sentence for the submitter.
     """
     values = _defaults(engine, values, argtypes) | values
-    argv, owes = _complete(engine, engine.render_argument, values, place, scene_of)
+    template = engine.render_argument
+    argv = _expanded(engine, template, values, place, view, scene_of)
+    size_px = _size_px(engine, argv, scene_of if is_quickly_read else None)
+    argv, owes = _completed(engine, argv, place, view)
     arguments = join(argv)
     if len(arguments.encode()) > MAX_COMMAND_BYTES:
         raise BadArgument("The command line gets too long; shorten the values or the file's name.")
     frames = wanted or (FrameSet.parse(owes.frames) if owes.frames else _range(values))
-    is_split = frames is not None and not owes.movie and is_splittable(engine.render_argument)
-    size_px = _size_px(engine, argv, scene_of if is_quickly_read else None)
-    recipe = json.dumps({"template": engine.render_argument, "values": values, "size_px": size_px})
-    return Command(arguments, frames, recipe if is_split else None, wanted)
+    is_split = frames is not None and not owes.movie and is_splittable(template)
+    recipe = {"template": template, "values": values, "size_px": size_px}
+    if view:
+        recipe["view"] = asdict(view)
+    return Command(arguments, frames, json.dumps(recipe) if is_split else None, wanted)
 
 
 def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
@@ -142,7 +154,9 @@ def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
     recipe = json.loads(job.task.command or "{}")
     values = {**recipe["values"], START: str(frames.first), END: str(frames.last)}
     place = Place(Path(job.render.file_path), job.render.task_dir, job.output_dir)
-    argv, owes = _complete(job.engine, recipe["template"], values, place)
+    view = View(**recipe.get("view", {}))
+    argv = _expanded(job.engine, recipe["template"], values, place, view)
+    argv, owes = _completed(job.engine, argv, place, view)
     owes.width_px, owes.height_px = recipe.get("size_px") or (None, None)
     if owes.frames is not None:
         owes = msgspec.structs.replace(owes, frames=str(FrameSet.parse(owes.frames) & frames))
@@ -170,26 +184,41 @@ def seen_by(start: wire.HpcStart, mappings: Sequence[str]) -> wire.HpcStart:
     )
 
 
-def _complete(
+def _expanded(
     engine: Engine,
     template: str,
     values: dict[str, str],
     place: Place,
+    view: View,
     scene_of: SceneOf | None = None,
-) -> tuple[list[str], Owes]:
+) -> list[str]:
+    """The template filled in, with what only the scene and the choice of one say. Raises BadArgument."""
     specials = {
         "@uploaded_file": str(place.project),
         "@output_dir": str(place.output_dir),
         "@task_dir": str(place.task_dir),
     }
-    adapter = adapter_of(engine)
     try:
         argv = expand(template, values, specials)
-        if scene_of is not None and adapter.name in BLENDERS:
-            argv = with_movie(argv, scene_of)
+        if adapter_of(engine).name not in BLENDERS:
+            return argv
+        argv = with_scene(argv, view.scene)
+        return argv if scene_of is None else with_movie(argv, scene_of)
+    except (TemplateError, CommandError, ValueError) as error:
+        raise BadArgument(str(error)) from None
+
+
+def _completed(engine: Engine, argv: list[str], place: Place, view: View) -> tuple[list[str], Owes]:
+    """An expanded command line as it is rendered, and what it will owe. Raises BadArgument."""
+    adapter = adapter_of(engine)
+    try:
+        if adapter.name in BLENDERS:
+            argv = with_view(argv, view.camera, view.view_layer)
+        elif view:
+            raise CommandError(f"{engine.name} lets nobody choose a scene, camera or view layer.")
         argv = adapter.complete(argv, str(place.output_dir))
         return argv, adapter.owes(argv, engine.file_pattern)
-    except (TemplateError, CommandError, ValueError) as error:
+    except (CommandError, ValueError) as error:
         raise BadArgument(str(error)) from None
 
 

@@ -19,7 +19,6 @@ from renderonline.api.services.context import Context, Refused, whole_seconds
 from renderonline.api.services.projects import Project
 from renderonline.api.services.variants import Offer, Row
 from renderonline.api.storage.folders import DiskFull, is_disk_full
-from renderonline.engines.blender_scene import Scene, SceneOf
 from renderonline.manifests import BadManifest
 from renderonline.names import BadName
 
@@ -102,10 +101,18 @@ def _take(
         moment = ctx.local_now()
         folder = ctx.folders.plan(engine.download_path, user.user_id, moment)
         main = folder.joinpath(*project.manifest.main.split("/"))
-        scene_of = _scene_of(projects.source(ctx, project, project.main))
-        is_quick = project.main.size <= QUICKLY_READ_BYTES
+        facts = cache(
+            partial(blendfile.read, source := projects.source(ctx, project, project.main))
+        )
         offer = Offer(
-            engines, argtypes, folder, main, partial(_is_own, ctx, user), scene_of, is_quick
+            engines,
+            argtypes,
+            folder,
+            main,
+            is_own=partial(_is_own, ctx, user),
+            scene_of=lambda name: facts().scene(name),
+            is_quickly_read=project.main.size <= QUICKLY_READ_BYTES,
+            lacks=lambda view: blendfile.complaint(view, facts(), _choices(source)),
         )
         rows = variants.rows(request, engine, offer)
     except (BadName, BadArgument, BadManifest) as error:
@@ -114,14 +121,12 @@ def _take(
     return _store(ctx, user, folder, project, add)
 
 
-def _scene_of(project: Path) -> SceneOf:
-    """Asks a .blend file, which is read when the first one wants to know, and once."""
-    facts = cache(partial(blendfile.read, project))
-
-    def scene_of(name: str | None) -> Scene | None:
-        return facts().scene(name)
-
-    return scene_of
+def _choices(project: Path) -> blendfile.Choices | None:
+    try:
+        with project.open("rb") as file:
+            return blendfile.choices_in(file, project.stat().st_size)
+    except OSError:
+        return None
 
 
 def _add(

@@ -25,11 +25,15 @@ from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import commands, options
 from renderonline.api.services.commands import END, START, Command, Place
 from renderonline.api.services.context import Context
+from renderonline.blendfile import View
 from renderonline.engines.blender_scene import SceneOf
 from renderonline.names import BadName, checked
 
 MAX_VARIANTS = 20
 MAX_NAME = 50
+
+MAX_ID_BYTES = 255
+"""Of a name in a .blend, in UTF-8: 63 up to Blender 4, 255 in Blender 5."""
 
 _NO_COMMAND = Command(arguments="", frames=None, recipe=None)
 
@@ -58,6 +62,7 @@ class Offer:
     is_own: Callable[[int], bool]  # whether the submitter has that task
     scene_of: SceneOf
     is_quickly_read: bool  # the project, for what is merely good to know
+    lacks: Callable[[View], str | None]  # what the project has not that is chosen, as a sentence
 
 
 def rows(request: wire.EnqueueRequest, engine: Engine, offer: Offer) -> list[Row]:
@@ -91,11 +96,24 @@ def _row(
         output_dir /= variant
     wanted = commands.add_frames(values, request.frames, engine, offer.argtypes)
     place = Place(offer.project, offer.folder, output_dir)
+    view = _view(request, offer)
     command = commands.build(
-        engine, values, offer.argtypes, place, wanted, offer.scene_of, offer.is_quickly_read
+        engine, values, offer.argtypes, place, wanted, offer.scene_of, offer.is_quickly_read, view
     )
     columns = options.columns(request, engine, command, offer.is_own)
     return Row(engine, command, columns | ({"variant": variant} if variant else {}))
+
+
+def _view(request: wire.EnqueueRequest, offer: Offer) -> View:
+    """What is chosen of the project. Raises BadArgument for a name that is none, or not in there."""
+    chosen = {"scene": request.scene, "camera": request.camera, "view layer": request.view_layer}
+    for what, name in chosen.items():
+        if name and (len(name.encode()) > MAX_ID_BYTES or not name.isprintable()):
+            raise BadArgument(f"{name[:60]!r} cannot be the name of a {what}.")
+    view = View(request.scene or None, request.camera or None, request.view_layer or None)
+    if view and (lacking := offer.lacks(view)) is not None:
+        raise BadArgument(lacking)
+    return view
 
 
 def _variant(
@@ -118,6 +136,9 @@ def _variant(
         request,
         frames=frames,
         engine_version=variant.engine_version or request.engine_version,
+        scene=variant.scene or request.scene,
+        camera=variant.camera or request.camera,
+        view_layer=variant.view_layer or request.view_layer,
     )
     return _row(asked, _engine(variant, engine, offer), values | own, offer, name)
 
