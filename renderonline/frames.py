@@ -85,6 +85,24 @@ class FrameSet:
         """Whether it is one unbroken range, as `-s FIRST -e LAST` needs it. False when empty."""
         return len(self.runs) == 1 and self.runs[0].step == 1
 
+    @property
+    def step(self) -> int | None:
+        """The distance between its frames, as `-j` needs it; 1 of a single frame. None where it is
+        not the same everywhere, or where there are no frames."""
+        if len(self.runs) == 2 and len(self) == 2:  # a pair with a gap is kept as two runs
+            return self.last - self.first
+        return self.runs[0].step if len(self.runs) == 1 else None
+
+    def take_even(self, count: int) -> FrameSet:
+        """Up to `count` of its lowest frames, evenly spaced: of its first run, or its first two
+        frames where both stand alone."""
+        are_alone = len(self.runs) > 1 and len(self.runs[0]) == len(self.runs[1]) == 1
+        return FrameSet(self.runs[: 1 + are_alone]).take(count)
+
+    def take_last(self, count: int) -> FrameSet:
+        """Up to `count` of its highest frames, evenly spaced: of its last run."""
+        return FrameSet(tuple(_compress(run[-count:] for run in self.runs[-1:])))
+
     def take(self, count: int) -> FrameSet:
         """The `count` lowest frames, or all if there are fewer."""
         taken: list[range] = []

@@ -123,6 +123,51 @@ def test_contiguous_is_one_unbroken_range() -> None:
     assert not FrameSet.parse("1,3").is_contiguous
 
 
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [("1-9x2", 2), ("4", 1), ("1-4", 1), ("1-2", 1), ("1,3", 2), ("-5,9", 14), ("-9--1x4", 4)],
+)
+def test_step_of_frames_that_are_evenly_spaced(text: str, step: int) -> None:
+    assert FrameSet.parse(text).step == step
+
+
+@pytest.mark.parametrize("text", ["1,3,4", "1-3,9", "1-3,5-9x2", "1,4,9"])
+def test_others_have_no_step(text: str) -> None:
+    assert FrameSet.parse(text).step is None
+    assert FrameSet().step is None
+
+
+@pytest.mark.parametrize(
+    ("text", "count", "first", "last"),
+    [
+        ("1-9x2", 3, "1-5x2", "5-9x2"),
+        ("1-9x2", 2, "1,3", "7,9"),
+        ("1-9", 99, "1-9", "1-9"),
+        ("1,5,10-20", 9, "1,5", "12-20"),
+        ("1,5,10-20", 1, "1", "20"),
+        ("-9,1-5", 4, "-9", "2-5"),
+        ("1-5,9,20", 2, "1-2", "20"),
+    ],
+)
+def test_evenly_spaced_beginnings_and_ends(text: str, count: int, first: str, last: str) -> None:
+    frames = FrameSet.parse(text)
+    assert frames.take_even(count) == FrameSet.parse(first)
+    assert frames.take_last(count) == FrameSet.parse(last)
+
+
+@given(plain_sets.filter(bool), st.integers(1, 9))
+def test_evenly_spaced_parts_make_the_whole(frames: set[int], count: int) -> None:
+    left, parts = FrameSet.of(frames), []
+    while left.runs:
+        parts.append(left.take_even(count))
+        assert 1 <= len(parts[-1]) <= count
+        assert set(range(parts[-1].first, parts[-1].last + 1, parts[-1].step or 0)) == set(
+            parts[-1]
+        )
+        left -= parts[-1]
+    assert [frame for part in parts for frame in part] == sorted(frames)
+
+
 def test_membership_is_about_whole_numbers() -> None:
     frames = FrameSet.parse("1-9x2")
     assert 3 in frames

@@ -48,6 +48,22 @@ def test_forty_frames_on_two_nodes(
     assert names_in(archive) == {f"frame_{frame:04}.png" for frame in range(1, FRAMES + 1)}
 
 
+def test_every_other_of_eighty_frames_starts_no_blender_for_each(
+    start_farm: Callable[..., Farm], cube: Path, tmp_path: Path
+) -> None:
+    """Each chunk starts one anew, and renders its frames with -j."""
+    engine = {"EngineId": "blender", "ExecutablePath": blender(), "Warm": False}
+    farm = start_farm(engines=[engine])
+    task_id = enqueue(farm, cube, "1-79x2")
+    detail = farm.wait_for_state(task_id, "succeeded")
+    frames = FrameSet.parse("1-79x2")
+    rendered = [frame for c in detail["Chunks"] for frame in FrameSet.parse(c["Frames"])]
+    assert sorted(rendered) == list(frames)
+    assert len(detail["Chunks"]) <= 5, "as many as a whole range of 40 frames takes"
+    archive = farm.download(task_id, tmp_path / "results.zip")
+    assert names_in(archive) == {f"frame_{frame:04}.png" for frame in frames}
+
+
 def names_in(archive: Path) -> set[str]:
     with ZipFile(archive) as opened:
         return {Path(name).name for name in opened.namelist() if name.endswith(".png")}

@@ -105,10 +105,13 @@ class Adapter(Protocol):
 
     name: str  # as in the `Adapter` setting: "generic", "blender", "bpy"
     tells_frames: bool  # its renderers say which frame they are at, and when one is saved
+    takes_step: bool  # `complete` can make any command line of a range render every nth frame
 
-    def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
+    def complete(self, argv: Sequence[str], output_dir: str, step: int | None = None) -> list[str]:
         """Add what the template left out so that results land in `output_dir`; translate values.
 
+        `step`: of the range in `argv` every so many-th frame is wanted, whatever else it says; None:
+        what it says. Without a meaning where the adapter takes no step.
         `argv` may begin with the engine's name, as the original's templates do; it stays.
         Raises CommandError for a command line that the engine would refuse or misread.
         """

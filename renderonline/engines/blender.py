@@ -25,10 +25,11 @@ class BlenderAdapter:
 
     name = "blender"
     tells_frames = True
+    takes_step = True
 
-    def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
+    def complete(self, argv: Sequence[str], output_dir: str, step: int | None = None) -> list[str]:
         """See base.Adapter, and blender_command for what is moved and added."""
-        return blender_command.complete(argv, output_dir)
+        return blender_command.complete(argv, output_dir, step)
 
     def owes(self, argv: Sequence[str], file_pattern: str | None) -> Owes:
         """See base.Adapter."""

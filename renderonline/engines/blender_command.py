@@ -36,14 +36,15 @@ _NUMBER = re.compile(r"([+-]?)([0-9]{1,10})")
 _WINDOWS_ABSOLUTE = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
-def complete(argv: Sequence[str], output_dir: str) -> list[str]:
+def complete(argv: Sequence[str], output_dir: str, step: int | None = None) -> list[str]:
     """`Adapter.complete` for Blender. Completing a completed line changes nothing."""
     line = parse(argv)
     _check_renders(line)
     ordered = _in_order(line.options)
     options = [made for given in ordered for made in _translate(given, output_dir)]
+    options = _with_absolute_ends(options)
     _check_ranges(options)
-    options = _with_range_step(_with_output(options, output_dir))
+    options = _with_range_step(_with_output(options, output_dir), step)
     return unparse(line, [*_missing_front(options), *_with_exit_code(options)])
 
 
@@ -119,9 +120,9 @@ class FrameRange:
         if given.name in ("", "-S"):
             return FrameRange()  # another file or scene has a range of its own
         if given.name == "-s":
-            return replace(self, first=absolute(given.value))
+            return replace(self, first=_end_after(self.first, given.value))
         if given.name == "-e":
-            return replace(self, last=absolute(given.value))
+            return replace(self, last=_end_after(self.last, given.value))
         if given.name == "-j":
             return replace(self, step=int(given.value))
         return self
@@ -134,6 +135,13 @@ class FrameRange:
 def absolute(text: str) -> int | None:
     """The frame, or None for one relative to the scene's (+5)."""
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+def _end_after(before: int | None, text: str) -> int | None:
+    """What -s or -e makes of the end that was known before: Blender counts a negative one from it."""
+    if not text.startswith("-"):
+        return absolute(text)
+    return None if before is None else before + int(text)
 
 
 def _frames_of(action: Option, state: FrameRange) -> FrameSet | None:
@@ -203,13 +211,7 @@ def _below(folder: str, name: str) -> str:
 
 
 def _check_range_end(given: Option) -> None:
-    name = given.words[0]
-    match = _frame_number(given.value, f"{given.value!r} is not a frame number for {name}.")
-    if match[1] == "-":
-        raise CommandError(
-            f"Blender reads {name} {given.value} as relative to the scene's own range; "
-            "frames below 0 cannot be rendered this way."
-        )
+    _frame_number(given.value, f"{given.value!r} is not a frame number for {given.words[0]}.")
 
 
 def _check_frame_list(text: str) -> None:
@@ -299,18 +301,43 @@ def _with_output(options: Sequence[Option], output_dir: str) -> list[Option]:
     return completed
 
 
-def _with_range_step(options: Iterable[Option]) -> list[Option]:
-    """A range that the command line gives is rendered whole, whatever step the scene has."""
+def _with_absolute_ends(options: Iterable[Option]) -> list[Option]:
+    """`-s -5` is frame -5 to us. Blender goes back 5 frames from the start that it has: from 0."""
+    made: list[Option] = []
+    for given in options:
+        if given.name in ("-s", "-e") and given.value.startswith("-"):
+            zero = replace(given, words=(given.words[0], "0"))
+            made += [] if made[-1:] == [zero] else [zero]
+        made.append(given)
+    return made
+
+
+def _with_range_step(options: Iterable[Option], step: int | None) -> list[Option]:
+    """A range that the command line gives is rendered with the step that is asked for, else with
+    its own, else whole; never with the scene's."""
     completed: list[Option] = []
     state = FrameRange()
     for given in options:
-        is_known = state.first is not None and state.last is not None
-        if given.name == "-a" and is_known and state.step is None:
-            completed.append(option("-j", "1"))
-            state = replace(state, step=1)
+        if given.name == "-f" and step is not None:
+            given = replace(given, words=(given.words[0], _every(given.value, step)))
+        elif given.name == "-a" and state.first is not None and state.last is not None:
+            wanted = step or state.step or 1
+            if state.step != wanted:
+                completed.append(option("-j", str(wanted)))
+                state = replace(state, step=wanted)
         state = state.after(given)
         completed.append(given)
     return completed
+
+
+def _every(frame_list: str, step: int) -> str:
+    """A list for -f with only every so many-th frame of its ranges; -j means nothing to it."""
+    items: list[str] = []
+    for item in frame_list.split(","):
+        first, _, last = item.partition("..")
+        is_range = step > 1 and absolute(first) is not None and absolute(last) is not None
+        items += map(str, range(int(first), int(last) + 1, step)) if is_range else [item]
+    return ",".join(items)
 
 
 def _missing_front(options: Iterable[Option]) -> list[Option]:

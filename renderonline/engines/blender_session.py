@@ -11,6 +11,7 @@ import ctypes
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 
@@ -38,11 +39,32 @@ def render_span(bpy: Any, first: int, last: int, step: Any) -> None:
     """Render a range as -a does: same names, same lines. The scene's own range is put back."""
     scene = bpy.context.scene
     before = scene.frame_start, scene.frame_end, scene.frame_step
+    frames = range(first, last + 1, step or scene.frame_step)
+    for frame in (frame for frame in frames if frame < 0):
+        render_still(bpy, scene, frame)
+    begin = next((frame for frame in frames if frame >= 0), None)
+    if begin is None:
+        return
     try:
-        set_range(scene, first, last, step or scene.frame_step)
+        set_range(scene, begin, last, frames.step)
         bpy.ops.render.render(animation=True)
     finally:
         set_range(scene, *before)
+
+
+def render_still(bpy: Any, scene: Any, frame: int) -> None:
+    """Render a frame below 0 under its own name: a scene's range, which Python sets, begins at 0."""
+    path = scene.render.frame_path(frame=frame)
+    if Path(path).exists() and not scene.render.use_overwrite:
+        sys.stdout.write(f'skipping existing frame "{path}"\n')
+        return
+    before = scene.render.filepath
+    try:
+        scene.frame_set(frame)
+        scene.render.filepath = path
+        bpy.ops.render.render(write_still=True)
+    finally:
+        scene.render.filepath = before
 
 
 def set_range(scene: Any, first: int, last: int, step: int) -> None:

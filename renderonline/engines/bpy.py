@@ -11,6 +11,7 @@ from pathlib import Path
 
 from renderonline import paths
 from renderonline.engines import blender_warm
+from renderonline.engines.base import CommandError
 from renderonline.engines.blender import BlenderAdapter, first_match
 from renderonline.engines.commandline import without_name
 from renderonline.engines.session import Session
@@ -29,6 +30,17 @@ class BpyAdapter(BlenderAdapter):
 
     name = "bpy"
     tells_frames = True
+
+    def complete(self, argv: Sequence[str], output_dir: str, step: int | None = None) -> list[str]:
+        """See base.Adapter. What Blender can do, but for a movie with frames below 0."""
+        completed = super().complete(argv, output_dir, step)
+        owed = self.owes(completed, None)
+        if owed.movie and owed.frames is not None and owed.frames.startswith("-"):
+            raise CommandError(
+                "bpy cannot put frames below 0 into a movie: the range of one begins at 0 there. "
+                "Render images, or use an engine of Blender itself."
+            )
+        return completed
 
     def command(self, executable: str, argv: Sequence[str]) -> list[str]:
         """See base.Adapter. `-u`: Python's lines arrive in order with those of Blender."""

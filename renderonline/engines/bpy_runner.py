@@ -250,15 +250,41 @@ class Session:
         """Render through the animation operator: it names and saves files as Blender's -a does."""
         if first > last:
             return
+        self._apply_threads()
+        frames = range(first, last + 1, step)
+        for frame in (frame for frame in frames if frame < 0):
+            self._render_below_zero(frame)
+        begin = next((frame for frame in frames if frame >= 0), None)
+        if begin is not None:
+            self._render_animation(begin, last, step)
+        self.has_rendered = True
+
+    def _render_animation(self, first: int, last: int, step: int) -> None:
         scene = self.scene
         before = scene.frame_start, scene.frame_end, scene.frame_step
-        self._apply_threads()
         try:
             _set_range(scene, first, last, step)
             self.bpy.ops.render.render(animation=True, scene=scene.name)
         finally:
             _set_range(scene, *before)
-        self.has_rendered = True
+
+    def _render_below_zero(self, frame: int) -> None:
+        """As a still under the frame's own name: a scene's range, as Python sets it, begins at 0."""
+        scene, before = self.scene, self.render.filepath
+        if self.render.is_movie_format:
+            raise RenderError(
+                f"bpy cannot put frame {frame} into a movie: the range of one begins at 0 there."
+            )
+        path = self.render.frame_path(frame=frame)
+        if Path(path).exists() and not self.render.use_overwrite:
+            print(f'skipping existing frame "{path}"', flush=True)
+            return
+        try:
+            scene.frame_set(frame)
+            self.render.filepath = path
+            self.bpy.ops.render.render(write_still=True, scene=scene.name)
+        finally:
+            self.render.filepath = before
 
     def _apply_threads(self) -> None:
         if self.threads is not None:

@@ -86,8 +86,9 @@ class GenericAdapter:
 
     name = "generic"
     tells_frames = False
+    takes_step = False  # but its template may have a place for one
 
-    def complete(self, argv: Sequence[str], output_dir: str) -> list[str]:
+    def complete(self, argv: Sequence[str], output_dir: str, step: int | None = None) -> list[str]:
         """See base.Adapter. Nothing is known that could be added."""
         return list(argv)
 

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from renderonline.engines.commandline import split
 
 PREFIX = "$RENDERONLINE:"
-START_FRAME, END_FRAME = "start_frame", "end_frame"
+START_FRAME, END_FRAME, FRAME_STEP = "start_frame", "end_frame", "frame_step"
 
 _NAME = r"@?[A-Za-z0-9_.-]+"
 _PLACEHOLDER = re.compile(re.escape(PREFIX) + f"({_NAME})?", re.ASCII)
@@ -49,6 +49,11 @@ def placeholders(template: str) -> set[str]:
 def is_splittable(template: str) -> bool:
     """Whether a task of this template can be cut into frame ranges."""
     return placeholders(template) >= {START_FRAME, END_FRAME}
+
+
+def has_step(template: str) -> bool:
+    """Whether such a range may be of every nth frame."""
+    return FRAME_STEP in placeholders(template)
 
 
 def _expand_element(element: str, known: Mapping[str, str]) -> str:

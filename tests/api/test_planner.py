@@ -264,7 +264,12 @@ def test_machine_with_other_things_to_do_gets_work_last(
     [
         ({"chunk_frames": 4}, 2, [(1, "1-4"), (2, "5-8")]),
         ({"chunk_frames": 4, "todo": "1-2,9-20"}, 2, [(1, "1-2"), (2, "9-12")]),
-        ({"chunk_frames": 4, "todo": "1-9x2"}, 2, [(1, "1"), (2, "3")]),
+        ({"chunk_frames": 4, "todo": "1-9x2"}, 2, [(1, "1-7x2"), (2, "9")]),
+        ({"chunk_frames": 4, "todo": "1,5,10-20"}, 2, [(1, "1,5"), (2, "10-13")]),
+        ({"chunk_frames": 2, "todo": "-9--1x4,7"}, 3, [(1, "-9,-5"), (2, "-1,7")]),
+        # an engine that takes no step
+        ({"chunk_frames": 4, "todo": "1-9x2", "takes_step": False}, 2, [(1, "1"), (2, "3")]),
+        ({"chunk_frames": 4, "todo": "1,5,10-20", "takes_step": False}, 2, [(1, "1"), (2, "5")]),
         ({"chunk_frames": 4, "todo": "-3-1"}, 2, [(1, "-3-0"), (2, "1")]),
         # previews first, each by itself, however large the chunks are
         (
@@ -359,6 +364,10 @@ def tail(what: str, machine_id: int = 7, **fields: object) -> Waiting:
         # nothing is known
         (tail("1-9", records={}), "6-9"),
         (tail("1", records={}), None),
+        # evenly spaced, where the engine can do that
+        (tail("1-19x2"), "11-19x2"),
+        (tail("1-19x2", takes_step=False), "19"),
+        (tail("1-6x3,12", records={}), "12"),
         # a machine that has failed the task before
         (tail("1", records={7: Record(avoid=True, frame_s=10.0)}), "1"),
         (tail("1-10", records={1: Record(not_before=SOON)}), None),

@@ -187,8 +187,8 @@ def value(name: str, text: str) -> list[Json]:
         ([{"Name": "a", "Arguments": value("end_frame", "1") * 2}], "is given twice"),
         ([{"Name": "a", "Arguments": value("output_format", "XYZ")}], "Variant a: 'XYZ' is not"),
         (
-            [{"Name": "a"}, {"Name": "b", "Arguments": value("output_format", "mp4"), "Frames": "1,9"}],
-            "Variant b: Frames 1,9 has gaps",
+            [{"Name": "a"}, {"Name": "b", "Arguments": value("output_format", "mp4"), "Frames": "1,9-10"}],
+            "Variant b: Frames 1,9-10 has gaps",
         ),
     ],
 )  # fmt: skip

@@ -27,6 +27,16 @@ OUT = "/farm/task/output"
             "-b -y a.blend -o /x/f_## -s 1 -e 9 -j 2 -a",
         ),
         ("a.blend -f 1", "-b -Y a.blend -o {out}/frame_#### -f 1"),
+        # a negative end is a frame: Blender counts it from the end that it knows, which is made 0
+        (
+            "-Y -b a.blend -s -5 -e 9 -a",
+            "-Y -b a.blend -s 0 -s -5 -e 9 -o {out}/frame_#### -j 1 -a",
+        ),
+        (
+            "-Y -b -e -1 a.blend -a --frame-start -5",
+            "-Y -b a.blend -e 0 -e -1 --frame-start 0 --frame-start -5 -o {out}/frame_#### -j 1 -a",
+        ),
+        ("-Y -b a.blend -s 7 -s -5 -a", "-Y -b a.blend -s 7 -s 0 -s -5 -o {out}/frame_#### -a"),
         # relative to anything is below the results folder
         ("-Y -b a.blend -o //r_ -f 1", "-Y -b a.blend -o {out}/r_ -f 1"),
         ("-Y -b a.blend -o shots/r_ -f 1", "-Y -b a.blend -o {out}/shots/r_ -f 1"),
@@ -62,6 +72,33 @@ def test_completes(given_line: str, completed: str) -> None:
     assert complete(given_line.split(), OUT) == completed.replace("{out}", OUT).split()
 
 
+@pytest.mark.parametrize(
+    ("line", "step", "completed", "frames"),
+    [
+        ("-s 1 -e 9 -a", 2, "-s 1 -e 9 -j 2 -a", "1-9x2"),
+        ("-s -4 -e 8 -a", 3, "-s 0 -s -4 -e 8 -j 3 -a", "-4-8x3"),
+        ("-s 7 -e 7 -a", 1, "-s 7 -e 7 -j 1 -a", "7"),
+        # instead of its own one, which may stand there as it is
+        ("-j 5 -s 1 -e 9 -a", 2, "-j 5 -s 1 -e 9 -j 2 -a", "1-9x2"),
+        ("-j 5 -s 1 -e 9 -a", 1, "-j 5 -s 1 -e 9 -j 1 -a", "1-9"),
+        ("-j 2 -s 1 -e 9 -a", 2, "-j 2 -s 1 -e 9 -a", "1-9x2"),
+        ("-s 1 -e 9 -a -s 21 -e 30 -a", 3, "-s 1 -e 9 -j 3 -a -s 21 -e 30 -a", "1-7x3,21-30x3"),
+        # -j means nothing to a list
+        ("-f 1..9", 4, "-f 1,5,9", "1-9x4"),
+        ("-f 1..9,12", 1, "-f 1..9,12", "1-9,12"),
+        ("-f 3..+9", 4, "-f 3..+9", None),
+        # the scene's own range has the scene's own step
+        ("-a", 2, "-a", None),
+    ],
+)
+def test_every_nth_frame(line: str, step: int, completed: str, frames: str | None) -> None:
+    front = "-b -Y a.blend -o /x/f_#### "
+    argv = complete((front + line).split(), OUT, step)
+    assert argv == (front + completed).split()
+    assert complete(argv, OUT, step) == complete(argv, OUT) == argv
+    assert owes(argv, None).frames == frames
+
+
 def test_a_windows_results_folder_keeps_its_separators() -> None:
     argv = complete(["-b", r"C:\t\a.blend", "-f", "1"], r"C:\t\output")
     assert r"C:\t\output\frame_####" in argv
@@ -83,7 +120,8 @@ def test_a_windows_results_folder_keeps_its_separators() -> None:
         ("-b a.blend -a -s 9 -e 1", "inverted: 9 to 1"),
         ("-b a.blend -s 1048575 -e 1048576 -a", "last one, 1048574"),
         ("-b a.blend -s x -a", "'x' is not a frame number"),
-        ("-b a.blend -s -5 -a", "relative"),
+        ("-b a.blend -s -1048575 -a", "last one, 1048574"),
+        ("-b a.blend -s -1 -e -5 -a", "inverted: -1 to -5"),
         ("-b a.blend -s", "-s needs a value"),
         ("-b a.blend -j 0 -a", "-j takes a whole number from 1"),
         ("-b a.blend -t x -a", "-t takes"),
@@ -122,6 +160,7 @@ def test_formats_by_name_and_by_extension(text: str, name: str) -> None:
     [
         ("-b a.blend -s 1 -e 9 -a", "1-9", False),
         ("-b a.blend -s 1 -e 9 -j 4 -a", "1-9x4", False),
+        ("-b a.blend -s -9 -e -1 -j 4 -a", "-9--1x4", False),
         ("-b a.blend -f 1,3..5", "1,3-5", False),
         ("-b a.blend -s 1 -e 2 -a -f 9", "1-2,9", False),
         ("-b a.blend -s 1 -e 9 -F mp4 -a", "1-9", True),
@@ -147,7 +186,7 @@ def test_owes_of_a_line_that_blender_would_refuse(line: str) -> None:
     assert owes(line.split(), "*.png").pattern == "*.png"
 
 
-WORDS = """-b,-Y,a.blend,-a,-f 1,-f 2..3,-s 1,-e 5,-j 2,-S B,-F mp4,-F .png,-o //x,-o /abs/x,
+WORDS = """-b,-Y,a.blend,-a,-f 1,-f 2..3,-s 1,-e 5,-s -3,--frame-start -7,-e -1,-s 0,-j 2,-S B,-F mp4,-F .png,-o //x,-o /abs/x,
 -P s.py,-t 1,-x 1,-E CYCLES,-- -a"""
 words = st.sampled_from(WORDS.replace("\n", "").split(","))
 

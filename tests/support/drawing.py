@@ -34,7 +34,7 @@ from .waiting import wait_until
 Json = dict[str, Any]
 
 DRAW = '''
-"""argv as Blender's: -o NAME_####, -s FIRST, -e LAST. In the environment, DRAWN_BY: the machine;
+"""argv as Blender's: -o NAME_####, -s FIRST, -e LAST, -j STEP. In the environment, DRAWN_BY: the machine;
 DRAWN_IN: where notes are taken, if not beside this file."""
 import json, os, struct, subprocess, sys, time, zlib
 from pathlib import Path
@@ -58,8 +58,10 @@ def note(word, number):
         notes.write(f"{word} {number} {os.getpid()} {WHO}\\n".encode())
 
 
-def value(flag):
-    return sys.argv[sys.argv.index(flag) + 1]
+def value(flag, default=None):
+    """The last one counts: a negative end has a 0 in front, from which Blender counts it."""
+    given = [after for word, after in zip(sys.argv, sys.argv[1:]) if word == flag]
+    return given[-1] if given else default
 
 
 def is_first_time(frame):
@@ -97,7 +99,7 @@ def wait(frame):
     time.sleep(PLAN["frame_s"].get(WHO, PLAN["frame_s"].get("", 0)))
 
 
-for frame in range(int(value("-s")), int(value("-e")) + 1):
+for frame in range(int(value("-s")), int(value("-e")) + 1, int(value("-j", 1))):
     note("begun", frame)
     print(f"Fra:{frame} Mem:9.91M (Peak 10.83M) | Time:00:00.07 | Sample 1/2", flush=True)
     go_wrong(frame)

@@ -108,12 +108,14 @@ def _steady(record: Record, situation: Situation, fair: float) -> int:
 
 
 def first_frames(task: Waiting, count: int) -> FrameSet:
-    """The chunk itself: a preview frame, or up to `count` waiting frames in one unbroken range.
+    """The chunk itself: a preview frame, or up to `count` waiting frames, evenly spaced.
 
-    The engines take a first and a last frame: where the frames have a step, a chunk is one frame.
+    An engine that takes only a first and a last frame gets one frame where they have a step.
     """
     assert task.todo is not None
     if task.preview.runs:
         return FrameSet.between(task.preview.first, task.preview.first)
+    if task.takes_step:
+        return task.todo.take_even(count)
     run = task.todo.runs[0]
     return FrameSet((run[: count if run.step == 1 else 1],))

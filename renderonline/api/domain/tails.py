@@ -57,7 +57,8 @@ def copied_frames(tail: Tail, record: Record, known: Outlook) -> FrameSet | None
     if not count:
         return None
     run = tail.chunk.frames.runs[-1]
-    return FrameSet((run[-count:] if run.step == 1 else run[-1:],))
+    is_whole = run.step == 1 or tail.task.takes_step
+    return tail.chunk.frames.take_last(count if is_whole else 1)
 
 
 def _balanced(tail: Tail, left_s: float, frame_s: float, record: Record, known: Outlook) -> int:

@@ -88,6 +88,7 @@ class Waiting:
     records: Mapping[int, Record] = field(default_factory=dict)  # by machine id
     memory_bytes: int | None = None  # the most that a chunk of it has used
     tells_frames: bool = True  # it is known which frames of a chunk are done while it runs
+    takes_step: bool = True  # a chunk may be of every nth frame
 
     @property
     def requirement(self) -> Requirement:
@@ -116,7 +117,7 @@ class Seat:
 class Assignment:
     task_id: int
     machine_id: int
-    frames: FrameSet | None  # one contiguous range; None: the whole task
+    frames: FrameSet | None  # evenly spaced; None: the whole task
     after: int | None = None  # to begin when this attempt of the machine is over; None: now
     copy_of: int | None = None  # the attempt whose last frames these are
 

@@ -17,7 +17,7 @@ from renderonline.api.domain.pace import outlook
 from renderonline.api.domain.planner import UNDECIDED, Queue
 from renderonline.api.domain.transitions import ACTIVE_CHUNK, QUEUED_TASK
 from renderonline.api.domain.workload import NO_FRAMES, Assignment
-from renderonline.api.services.commands import adapter_of
+from renderonline.api.services.commands import adapter_of, takes_step
 from renderonline.api.services.fleet import Fleet
 from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
@@ -293,6 +293,7 @@ class Board:
             preview=task.preview,
             records=records,
             tells_frames=adapter_of(engine).tells_frames,
+            takes_step=takes_step(engine),
         )
 
     def _put(self, waiting: workload.Waiting) -> None:

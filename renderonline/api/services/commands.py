@@ -23,14 +23,23 @@ from renderonline.engines.blender_scene import (
     with_view,
 )
 from renderonline.engines.commandline import join
-from renderonline.engines.template import TemplateError, expand, is_splittable, placeholders
+from renderonline.engines.template import (
+    END_FRAME,
+    FRAME_STEP,
+    START_FRAME,
+    TemplateError,
+    expand,
+    has_step,
+    is_splittable,
+    placeholders,
+)
 from renderonline.frames import FrameError, FrameSet
 from renderonline.wire import Owes
 
 MAX_COMMAND_BYTES = 60_000
 """Longest command line; `renders.arguments` is a MySQL TEXT, 65,535 bytes."""
 
-START, END = "start_frame", "end_frame"
+START, END, STEP = START_FRAME, END_FRAME, FRAME_STEP
 
 BLENDERS = ("blender", "bpy")
 """The adapters whose projects are .blend files."""
@@ -53,6 +62,7 @@ class Command:
     frames: FrameSet | None  # None where they are not known
     recipe: str | None  # how to make a chunk's command line; None: the task is one piece
     wanted: FrameSet | None = None  # the frames that were asked for one by one
+    is_exact: bool = True  # `arguments` render these and no others
 
 
 def adapter_of(engine: Engine) -> Adapter:
@@ -60,6 +70,11 @@ def adapter_of(engine: Engine) -> Adapter:
     if engine.adapter:
         return engines.by_name(engine.adapter)
     return engines.for_engine(engine.name, engine.render_argument)
+
+
+def takes_step(engine: Engine) -> bool:
+    """Whether its command line can render every nth frame of a range."""
+    return adapter_of(engine).takes_step or has_step(engine.render_argument)
 
 
 def checked_values(
@@ -95,14 +110,17 @@ def add_frames(
             "end_frame. Submit without frames."
         )
     known = {argtype.argtype_id.lower(): argtype for argtype in argtypes}
-    for name, frame in ((START, wanted.first), (END, wanted.last)):
-        if values.get(name, str(frame)) != str(frame):
+    numbers = {START: wanted.first, END: wanted.last}
+    if has_step(engine.render_argument):
+        numbers[STEP] = wanted.step or 1
+    for name, number in numbers.items():
+        if values.get(name, str(number)) != str(number):
             raise BadArgument(
                 f'Frames "{frames[:80]}" and the argument {name} contradict each other.'
             )
         if name in known:
-            check_value(known[name], str(frame))
-        values[name] = str(frame)
+            check_value(known[name], str(number))
+        values[name] = str(number)
     return wanted
 
 
@@ -130,33 +148,40 @@ def build(
     what is merely good to know. Raises
     BadArgument with a sentence for the submitter.
     """
-    values = _defaults(engine, values, argtypes) | values
+    values = {STEP: "1"} | _defaults(engine, values, argtypes) | values
+    step = wanted.step if wanted is not None else None
     template = engine.render_argument
     argv = _expanded(engine, template, values, place, view, scene_of)
     size_px = _size_px(engine, argv, scene_of if is_quickly_read else None)
-    argv, owes = _completed(engine, argv, place, view)
+    argv, owes = _completed(engine, argv, place, view, step)
     arguments = join(argv)
     if len(arguments.encode()) > MAX_COMMAND_BYTES:
         raise BadArgument("The command line gets too long; shorten the values or the file's name.")
-    frames = wanted or (FrameSet.parse(owes.frames) if owes.frames else _range(values))
+    _check_below_zero(engine, values, owes)
+    frames = wanted or (FrameSet.parse(owes.frames) if owes.frames else _range(engine, values))
     is_split = frames is not None and not owes.movie and is_splittable(template)
     recipe = {"template": template, "values": values, "size_px": size_px}
     if view:
         recipe["view"] = asdict(view)
-    return Command(arguments, frames, json.dumps(recipe) if is_split else None, wanted)
+    is_exact = step == 1 or wanted is None or (step is not None and takes_step(engine))
+    return Command(arguments, frames, json.dumps(recipe) if is_split else None, wanted, is_exact)
 
 
 def chunk_command(job: Job, frames: FrameSet) -> tuple[list[str], Owes]:
-    """The command line for some of a split task's frames (one range), and what it will owe.
+    """The command line for some of a split task's frames, and what it will owe.
 
-    Raises BadArgument where the engine was changed so that it does not work any more.
+    They are evenly spaced. Raises BadArgument where the engine was changed so that it does not work
+    any more.
     """
     recipe = json.loads(job.task.command or "{}")
-    values = {**recipe["values"], START: str(frames.first), END: str(frames.last)}
+    step = frames.step or 1
+    numbers = {START: str(frames.first), END: str(frames.last), STEP: str(step)}
+    values = {**recipe["values"], **numbers}
     place = Place(Path(job.render.file_path), job.render.task_dir, job.output_dir)
     view = View(**recipe.get("view", {}))
     argv = _expanded(job.engine, recipe["template"], values, place, view)
-    argv, owes = _completed(job.engine, argv, place, view)
+    argv, owes = _completed(job.engine, argv, place, view, step)
+    _check_below_zero(job.engine, values, owes)
     owes.width_px, owes.height_px = recipe.get("size_px") or (None, None)
     if owes.frames is not None:
         owes = msgspec.structs.replace(owes, frames=str(FrameSet.parse(owes.frames) & frames))
@@ -208,7 +233,9 @@ def _expanded(
         raise BadArgument(str(error)) from None
 
 
-def _completed(engine: Engine, argv: list[str], place: Place, view: View) -> tuple[list[str], Owes]:
+def _completed(
+    engine: Engine, argv: list[str], place: Place, view: View, step: int | None
+) -> tuple[list[str], Owes]:
     """An expanded command line as it is rendered, and what it will owe. Raises BadArgument."""
     adapter = adapter_of(engine)
     try:
@@ -216,10 +243,21 @@ def _completed(engine: Engine, argv: list[str], place: Place, view: View) -> tup
             argv = with_view(argv, view.camera, view.view_layer)
         elif view:
             raise CommandError(f"{engine.name} lets nobody choose a scene, camera or view layer.")
-        argv = adapter.complete(argv, str(place.output_dir))
+        argv = adapter.complete(argv, str(place.output_dir), step)
         return argv, adapter.owes(argv, engine.file_pattern)
     except (CommandError, ValueError) as error:
         raise BadArgument(str(error)) from None
+
+
+def _check_below_zero(engine: Engine, values: dict[str, str], owes: Owes) -> None:
+    """Raise BadArgument where Blender would render others in the place of frames below 0."""
+    is_blender = adapter_of(engine).name in BLENDERS
+    is_below = any(values.get(name, "").startswith("-") for name in (START, END))
+    if is_blender and owes.frames is None and is_below:
+        raise BadArgument(
+            f"The command line of {engine.name} cannot render frames below 0: Blender counts them "
+            "from the scene's last one there. It takes them as -s, -e and -a."
+        )
 
 
 def _size_px(
@@ -248,10 +286,11 @@ def _defaults(
     return defaults
 
 
-def _range(values: dict[str, str]) -> FrameSet | None:
+def _range(engine: Engine, values: dict[str, str]) -> FrameSet | None:
     """The frames by the arguments, for an engine of which nothing else is known."""
     try:
         first, last = int(values[START]), int(values[END])
+        step = int(values[STEP]) if has_step(engine.render_argument) else 1
     except (KeyError, ValueError):
         return None
-    return parse_frames(f"{first}-{last}")
+    return parse_frames(f"{first}-{last}x{step}")

@@ -77,7 +77,7 @@ def changed(change: wire.TaskChange, is_own: Callable[[int], bool]) -> dict[str,
 
 def _check_gaps(command: Command, size: int | None) -> None:
     is_split = command.recipe is not None and size != 0
-    if not is_split and command.wanted is not None and not command.wanted.is_contiguous:
+    if not is_split and command.wanted is not None and not command.is_exact:
         raise BadArgument(
             f"Frames {str(command.wanted)[:60]} has gaps, and this task is rendered in one piece, "
             "as a movie is: give one range from first to last."

@@ -23,7 +23,7 @@ from renderonline.api.domain.arguments import BadArgument
 from renderonline.api.domain.model import OUTPUT_FOLDER, ArgType, Engine, Task
 from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import commands, options
-from renderonline.api.services.commands import END, START, Command, Place
+from renderonline.api.services.commands import END, START, STEP, Command, Place
 from renderonline.api.services.context import Context
 from renderonline.blendfile import View
 from renderonline.engines.blender_scene import SceneOf
@@ -129,7 +129,7 @@ def _variant(
     frames = variant.frames
     if frames is not None:
         # Its frames are its own, however the submission says which ones it has.
-        values = {key: value for key, value in values.items() if key not in (START, END)}
+        values = {key: value for key, value in values.items() if key not in (START, END, STEP)}
     elif not own.keys() & {START, END}:
         frames = request.frames
     asked = msgspec.structs.replace(
