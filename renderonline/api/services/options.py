@@ -80,7 +80,7 @@ def _check_gaps(command: Command, size: int | None) -> None:
     if not is_split and command.wanted is not None and not command.is_exact:
         raise BadArgument(
             f"Frames {str(command.wanted)[:60]} has gaps, and this task is rendered in one piece, "
-            "as a movie is: give one range from first to last."
+            "as a movie is: give one range."
         )
 
 
