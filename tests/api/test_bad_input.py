@@ -40,6 +40,7 @@ def more_engines(house: House) -> None:
         for argtype_id, columns in {
             "anything": {"regex": ".*"},
             "whole": {"type": "integer"},
+            "counted": {"type": "natural"},
             "broken": {"type": "word"},
             "strange": {"type": "word"},
         }.items():
@@ -266,7 +267,9 @@ ENQUEUES: dict[str, Body] = {
     "frames with gaps, of a task in one piece": multipart.body(
         [request_with(Arguments=[], Frames="1,5,9"), FILE]
     ),
-    "frames negative": multipart.body([request_with(Arguments=[], Frames="-5--1"), FILE]),
+    "frames negative, and inverted": multipart.body(
+        [request_with(Arguments=[], Frames="-1--5"), FILE]
+    ),
     "frames endless": multipart.body([request_with(Arguments=[], Frames="1," * 60_000), FILE]),
     "frames too many": multipart.body([request_with(Arguments=[], Frames="1-99999999999"), FILE]),
 }
@@ -345,7 +348,9 @@ ARGUMENTS: dict[str, tuple[str, Values]] = {
     "a number and a new line": ("any", [("start_frame", "1\n"), LAST]),
     "a number and a zero byte": ("any", [("start_frame", "1\0"), LAST]),
     "a number in other digits": ("any", [("start_frame", "٣"), LAST]),
-    "negative where it is natural": ("any", [("start_frame", "-1"), LAST]),
+    "negative where it is natural": ("any", [FIRST, LAST, ("counted", "-1")]),
+    "a negative frame and an option": ("any", [("start_frame", "-1 -P"), LAST]),
+    "no number behind the hyphen": ("any", [("start_frame", "-"), LAST]),
     "no value": ("any", [("start_frame", ""), LAST]),
     "a value that is null": ("any", [("start_frame", None), LAST]),
     "a value that is true": ("any", [("start_frame", True), LAST]),
@@ -359,6 +364,7 @@ ARGUMENTS: dict[str, tuple[str, Values]] = {
     "frames beyond any renderer": ("any", [FIRST, ("end_frame", "9" * 30)]),
     "more frames than can be counted": ("any", [FIRST, ("end_frame", "2147483647")]),
     "beyond Blender's frames": ("blend", [FIRST, ("end_frame", "1048575")]),
+    "before Blender's frames": ("blend", [("start_frame", "-1048575"), LAST]),
     "inverted for Blender": ("blend", [("start_frame", "5"), ("end_frame", "3")]),
     "a format that Blender has not": ("blend", [FIRST, LAST, ("output_format", "DOCX")]),
     "a format and an option": ("blend", [FIRST, LAST, ("output_format", "PNG --python x")]),

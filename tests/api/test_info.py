@@ -106,9 +106,9 @@ def test_engines_say_what_a_submission_needs(house: House) -> None:
         "Extension": ".any",
         "Adapter": "generic",
         "Arguments": [
-            {"ArgTypeId": "end_frame", "Type": "natural", "Regex": None, "Default": None},
+            {"ArgTypeId": "end_frame", "Type": "integer", "Regex": None, "Default": None},
             {"ArgTypeId": "note", "Type": "word", "Regex": "[^;]{0,40}", "Default": "none"},
-            {"ArgTypeId": "start_frame", "Type": "natural", "Regex": None, "Default": None},
+            {"ArgTypeId": "start_frame", "Type": "integer", "Regex": None, "Default": None},
         ],
     }
 
