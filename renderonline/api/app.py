@@ -21,6 +21,7 @@ from renderonline.api.services.board import Board
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.forecasts import Forecasts
 from renderonline.api.services.starts import Addresses, Starts
 from renderonline.api.services.stop import Stopper
 from renderonline.api.services.storekeeping import Storekeeper
@@ -71,7 +72,7 @@ class Api:
             wake=self._loops.wake,
             changed=partial(_changed, board, self._loops),
             chunk_changed=board.chunk_changed,
-            seconds_left=board.seconds_left,
+            forecast=Forecasts(self.database, board, fleet, clock).of,
             used=board.used,
             machine_free=partial(_machine_free, fleet, self._loops),
             stop_render=Stopper(self.database, fleet, hpc, clock),

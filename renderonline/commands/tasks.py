@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from renderonline import sizes, wire
 from renderonline.commands import output, signin, waiting
@@ -96,6 +96,7 @@ def _details(detail: wire.TaskDetail) -> list[tuple[str, Cell]]:
     lines = [
         ("engine", detail.engine.name),
         ("at work", ", ".join(map(str, waiting.at_work(detail)))),
+        ("end", end_text(task)),
         ("range", task.frames or ""),
         ("variant", f"{task.variant}, of task {task.parent_id}" if task.parent_id else ""),
         ("given up", task.frames_given_up or ""),
@@ -107,6 +108,14 @@ def _details(detail: wire.TaskDetail) -> list[tuple[str, Cell]]:
         ("cause", task.cause or ""),
     ]
     return [(name, text) for name, text in lines if text]
+
+
+def end_text(task: wire.Task) -> str:
+    """When it will be done by this machine's clock, or why that is not known."""
+    if task.eta_seconds is None:
+        return task.eta_unknown or ""
+    moment = datetime.now().astimezone() + timedelta(seconds=task.eta_seconds)
+    return f"about {moment:%Y-%m-%d %H:%M}"
 
 
 def limits_text(limits: wire.Limits | None) -> str:

@@ -112,8 +112,10 @@ def frames_text(task: wire.Task | wire.VariantTask) -> str:
 
 
 def left_text(task: wire.Task) -> str:
-    """How long it will still take, as far as that is known."""
-    return "" if task.eta_seconds is None else f"{span_text(task.eta_seconds)} left"
+    """How long it will still take, as far as that is known; nothing of a task that is over."""
+    if task.eta_seconds is not None:
+        return f"{span_text(task.eta_seconds)} left"
+    return "not known yet" if task.eta_unknown and task.state is not wire.TaskState.PAUSED else ""
 
 
 def span_text(seconds: float) -> str:

@@ -47,7 +47,8 @@ class Task(Message):
     frames_total: int | None = None  # None where the frames are not known (not a range)
     frames_done: int = 0
     frames_failed: int = 0
-    eta_seconds: int | None = None
+    eta_seconds: int | None = None  # until its last frame, waiting included
+    eta_unknown: str | None = None  # a sentence: why a task in the queue has no EtaSeconds
     cause: str | None = None  # a sentence, once the task has failed
     priority: int = 50
     tags: list[str] = []

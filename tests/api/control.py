@@ -23,6 +23,7 @@ from renderonline.api.services.board import Board
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
+from renderonline.api.services.forecasts import Forecasts
 from renderonline.api.services.starts import Addresses, Starts
 from renderonline.api.services.stop import Stopper
 from renderonline.api.services.storekeeping import Storekeeper
@@ -86,7 +87,7 @@ class Control:
             wake=lambda: None,
             changed=board.changed,
             chunk_changed=board.chunk_changed,
-            seconds_left=board.seconds_left,
+            forecast=Forecasts(self.database, board, fleet, self.clock).of,
             used=board.used,
             machine_free=fleet.freed,
             stop_render=Stopper(self.database, fleet, hpc, self.clock),

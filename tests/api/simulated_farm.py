@@ -68,7 +68,7 @@ class SimulatedFarm:
     def __post_init__(self) -> None:
         self.queue = Queue()
         self._seats = {m.machine_id: Seat(m.machine_id, {"blender": None}) for m in self.machines}
-        self._roster = Roster(self._seats.values())
+        self.roster = Roster(self._seats.values())
         self._by_id = {m.machine_id: m for m in self.machines}
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count(1)
@@ -76,6 +76,10 @@ class SimulatedFarm:
     def submit(self, task: Waiting) -> None:
         self.queue.put(task)
         self.done[task.task_id] = Counter()
+
+    def at(self, second: float, look: Callable[[], None]) -> None:
+        """Call `look` when it is so late."""
+        self._at(second - self.now_s, look)
 
     def run(self) -> float:
         """Until nothing is left to do; when the last frame was saved, in seconds."""
@@ -91,7 +95,7 @@ class SimulatedFarm:
     def _dispatch(self) -> None:
         now = START + timedelta(seconds=self.now_s)
         seats = [seat for m in self.machines if (seat := self._seat(m, now)) is not None]
-        for decision in plan(self.queue, seats, now, everyone=self._roster):
+        for decision in plan(self.queue, seats, now, everyone=self.roster):
             self._assign(decision, now)
 
     def _seat(self, machine: Machine, now: datetime) -> Seat | None:

@@ -1,4 +1,4 @@
-"""When a task, and when a chunk, will be done."""
+"""When a chunk will be done."""
 
 from __future__ import annotations
 
@@ -7,49 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from renderonline.api.domain.estimate import attempt_seconds_left, task_seconds_left
+from renderonline.api.domain.estimate import attempt_seconds_left
 from renderonline.api.domain.pace import finished_s
-from renderonline.api.domain.planner import Queue, Record, Waiting
+from renderonline.api.domain.planner import Queue, Record
 from tests.api.test_planner import NOW, at_work, task
 
 KNOWN = {7: Record(frame_s=2.0, startup_s=3.0), 8: Record(frame_s=4.0, startup_s=5.0)}
-
-
-@pytest.mark.parametrize(
-    ("wanted", "likely", "expected"),
-    [
-        (task(1, "1-10"), (), None),
-        (task(1, "1-10"), (7,), None),
-        (task(1, "1-10", active=(at_work(7, "11-20"),)), (), None),
-        (task(1, None, active=(at_work(7),)), (), None),
-        (task(1, "1-10", records=KNOWN), (), None),
-        (task(1, "1-10", records=KNOWN), (7,), 2.0 * 10 + 4.0),
-        (task(1, "1-10", records={7: replace(KNOWN[7], is_warm=True)}), (7,), 2.0 * 10),
-        (task(1, "1-10", records=KNOWN, active=(at_work(7, "11-20"),)), (), 2.0 * 20),
-        (task(1, "1-10", records=KNOWN, active=(at_work(7, "11-20"),)), (7,), 2.0 * 20),
-        (task(1, "1-10", records=KNOWN, active=(at_work(7, "11-20"),)), (8,), 20 / (1 / 2 + 1 / 4)),
-        # a machine without a record is taken to be as fast as the mean of the others
-        (task(1, "1-10", records=KNOWN, active=(at_work(9, "11-16"),)), (), 16 / (0.375)),
-        # what two machines have counts once
-        (
-            task(
-                1,
-                "",
-                records=KNOWN,
-                active=(at_work(7, "1-9", is_copied=True), at_work(8, "7-9", is_copied=True)),
-            ),
-            (),
-            9 / (1 / 2 + 1 / 4),
-        ),
-        (task(1, "", records=KNOWN), (7,), 0.0),
-    ],
-)
-def test_time_left_of_a_task(
-    wanted: Waiting, likely: tuple[int, ...], expected: float | None
-) -> None:
-    assert task_seconds_left(wanted, likely) == (
-        None if expected is None else pytest.approx(expected)
-    )
 
 
 def test_time_left_of_a_machines_attempt() -> None:

@@ -68,6 +68,7 @@ def test_info_adds_our_fields(house: House) -> None:
         "FramesDone": 0,
         "FramesFailed": 0,
         "EtaSeconds": None,
+        "EtaUnknown": "Not known yet: nothing like it has been measured.",
         "Cause": None,
     }
     assert ours.items() <= task.items()
@@ -147,7 +148,7 @@ def test_admin_sees_everybodys(house: House) -> None:
 def test_one_task_in_detail(house: House) -> None:
     task_id = house.task()
     detail = house.get(f"tasks/{task_id}")
-    assert set(detail) == {"Task", "Render", "Engine", "Chunks", "Warnings", "Variants"}
+    assert set(detail) == {"Task", "Render", "Engine", "Chunks", "Warnings", "Variants", "Machines"}
     assert (detail["Task"]["TaskId"], detail["Chunks"]) == (task_id, [])
     assert "no machine yet" in detail["Warnings"][0], "why it waits"
 

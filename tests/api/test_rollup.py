@@ -10,8 +10,9 @@ from datetime import datetime
 import pytest
 
 from renderonline.api.domain import rollup
+from renderonline.api.domain.forecast import Forecast
 from renderonline.api.domain.model import Task
-from renderonline.api.domain.rollup import Sum, rolled_up, seconds_left, state_of
+from renderonline.api.domain.rollup import Sum, last_of, rolled_up, state_of
 from renderonline.api.domain.standing import Standing
 from renderonline.frames import FrameSet
 from renderonline.wire import Cause, TaskState
@@ -153,18 +154,18 @@ def test_without_known_frames_each_variant_counts_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("parts", "seconds"),
+    ("parts", "expected"),
     [
-        ([("running", 30), ("running", 50), ("succeeded", None)], 50),
-        ([("running", 30), ("queued", None)], None),
-        ([("running", None)], None),
-        ([("succeeded", None), ("failed", None)], None),
+        ([Forecast(30.0), Forecast(50.0)], Forecast(50.0)),
+        (
+            [Forecast(30.0), Forecast(None, "Paused."), Forecast(None, "Else.")],
+            Forecast(None, "Paused."),
+        ),
+        ([Forecast(0.0)], Forecast(0.0)),
     ],
 )
-def test_the_end_is_that_of_the_last_variant(
-    parts: Sequence[tuple[str, int | None]], seconds: int | None
-) -> None:
-    assert seconds_left([(TaskState(state), left) for state, left in parts]) == seconds
+def test_the_end_is_that_of_the_last_variant(parts: Sequence[Forecast], expected: Forecast) -> None:
+    assert last_of(parts) == expected
 
 
 def test_a_warning_that_all_share_is_said_once() -> None:

@@ -17,7 +17,7 @@ from support.waiting import wait_until
 from renderonline import cli, wire
 from renderonline.api.services import columns
 from renderonline.client import Client, NotAllowed, NotFound, Refused
-from renderonline.commands import machines, table, task_options, waiting
+from renderonline.commands import machines, table, task_options, tasks, waiting
 from renderonline.commands.edge import UsageError
 
 SLOW = """
@@ -324,6 +324,11 @@ def test_how_long_it_still_takes_is_shown_where_it_is_known() -> None:
         is_success=False, render_id=1, machine_id=1,
     )  # fmt: skip
     assert waiting.left_text(shown) == ""
+    shown.eta_unknown = "Not known yet."
+    assert (waiting.left_text(shown), tasks.end_text(shown)) == ("not known yet", "Not known yet.")
+    shown.state = wire.TaskState.PAUSED
+    assert waiting.left_text(shown) == ""
     shown.eta_seconds = 3723
     assert waiting.left_text(shown) == "1:02:03 left"
+    assert tasks.end_text(shown).startswith("about 20")
     assert table.bar(0.426) == "43%", "no terminal, no bar"

@@ -263,6 +263,29 @@ def record(task_id: int, machine_id: int) -> model.Record | None:
     return rows.record(found[0]) if found else None
 
 
+def family_paces(task_ids: Sequence[int]) -> dict[int, tuple[float, float | None, bool]]:
+    """Of these tasks what their variants took on the mean: seconds per frame and per start, and
+    whether a renderer is kept open. Those of which no frame has been rendered are not there."""
+    record, fn = tables.Record, peewee.fn
+    query: Any = (
+        record.select(
+            tables.Task.parent_id,
+            fn.SUM(record.frames),
+            fn.SUM(record.render_s),
+            fn.AVG(record.startup_s),
+            fn.MAX(record.is_warm),
+        )
+        .join(tables.Task, on=(tables.Task.task_id == record.task_id))
+        .where(tables.Task.parent_id.in_(list(task_ids)), record.frames > 0)
+        .group_by(tables.Task.parent_id)
+        .tuples()
+    )
+    return {
+        task_id: (float(render_s) / int(frames), startup_s, bool(is_warm))
+        for task_id, frames, render_s, startup_s, is_warm in query
+    }
+
+
 def set_record(task_id: int, machine_id: int, is_new: bool, **columns: Any) -> None:
     """Write `columns`, into a new row if there is none."""
     if is_new:

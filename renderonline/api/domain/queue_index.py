@@ -142,6 +142,10 @@ class Queue:
         entry = self._entries.get(task_id)
         return entry.task if entry is not None else None
 
+    def tasks(self) -> list[Waiting]:
+        """Every one, as it is now. Any thread, also while another one changes them."""
+        return [entry.task for entry in list(self._entries.values())]
+
     def put(self, task: Waiting) -> None:
         """Take the task in, in place of what was known of it."""
         old = self._entries.get(task.task_id)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from renderonline.api.domain.forecast import Forecast
 from renderonline.api.domain.model import Task
 from renderonline.api.domain.standing import Standing
 from renderonline.api.domain.transitions import QUEUED_TASK
@@ -90,12 +91,11 @@ class Sum:
         return min(gained / (sum(weights) or 1), 1.0)
 
 
-def seconds_left(parts: Collection[tuple[TaskState, int | None]]) -> int | None:
-    """Until the last variant is over, from the state of each and its own time; None while that of
-    one in the queue is not known."""
-    waiting = [seconds for state, seconds in parts if state in QUEUED_TASK]
-    known = [seconds for seconds in waiting if seconds is not None]
-    return max(known) if known and len(known) == len(waiting) else None
+def last_of(parts: Sequence[Forecast]) -> Forecast:
+    """Of a task whose variants in the queue, at least one, have these: that of the last one; none,
+    as long as one has none."""
+    unknown = next((part for part in parts if part.seconds is None), None)
+    return unknown or max(parts, key=lambda part: part.seconds or 0.0)
 
 
 def warnings(by_variant: Mapping[str, Sequence[str]]) -> list[str]:

@@ -59,17 +59,6 @@ class Standing:
         )
         return min((self.frames_done + parts) / total, 1.0)
 
-    def eta_seconds(self, now: datetime, measured_s: float | None) -> int | None:
-        """Seconds left, if machines go on as they did; None while that would be a guess.
-
-        `measured_s`: of a split task, by the paces of the machines that work on it.
-        """
-        if self.task.state is not TaskState.RUNNING:
-            return None
-        if not self.task.is_split:
-            return _of_one_piece(self._telling, now)
-        return None if measured_s is None else max(0, round(measured_s))
-
     @property
     def _telling(self) -> Chunk | None:
         """The last attempt, if its frames count: it runs, or ended by itself."""
@@ -82,10 +71,10 @@ class Standing:
         return None if is_past and last.state not in ACTIVE_CHUNK else last
 
 
-def _of_one_piece(chunk: Chunk | None, now: datetime) -> int | None:
-    if chunk is None or chunk.state not in ACTIVE_CHUNK or chunk.started_at is None:
-        return None
-    if chunk.progress < MIN_PROGRESS_FOR_ETA:
+def piece_seconds_left(chunk: Chunk, now: datetime) -> float | None:
+    """Of an active chunk that is a whole task, if it goes on as it did; None while that would be a
+    guess."""
+    if chunk.started_at is None or chunk.progress < MIN_PROGRESS_FOR_ETA:
         return None
     elapsed_s = (now - chunk.started_at).total_seconds()
-    return max(0, round(elapsed_s * (1 - chunk.progress) / chunk.progress))
+    return max(0.0, elapsed_s * (1 - chunk.progress) / chunk.progress)

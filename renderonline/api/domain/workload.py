@@ -89,6 +89,9 @@ class Waiting:
     memory_bytes: int | None = None  # the most that a chunk of it has used
     tells_frames: bool = True  # it is known which frames of a chunk are done while it runs
     takes_step: bool = True  # a chunk may be of every nth frame
+    is_paused: bool = False  # then it is blocked, too
+    waits_for: frozenset[int] = frozenset()  # tasks that it is blocked by
+    family: int | None = None  # of a variant: the task that it is one of
 
     @property
     def requirement(self) -> Requirement:

@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 
 from renderonline.api.db import chunks, tasks
 from renderonline.api.db.connection import Database
-from renderonline.api.domain import estimate, model, workload
+from renderonline.api.domain import model, workload
+from renderonline.api.domain.dealing import HALF_LIFE_S
 from renderonline.api.domain.pace import outlook
 from renderonline.api.domain.planner import UNDECIDED, Queue
 from renderonline.api.domain.transitions import ACTIVE_CHUNK, QUEUED_TASK
@@ -22,10 +23,6 @@ from renderonline.api.services.fleet import Fleet
 from renderonline.frames import FrameSet
 from renderonline.lifecycle import Clock
 from renderonline.wire import ChunkState, TaskState
-
-HALF_LIFE_S = 1800.0
-"""What a user used so long ago counts half: a night's work is forgotten by morning, a coffee break
-is not."""
 
 COMPARE_S = 2.0
 """How often all versions are compared with the database's, for what other processes did."""
@@ -114,16 +111,6 @@ class Board:
         with self._lock:
             used = dict(self._used or {})
         return {user: _decayed(entry, now) / HALF_LIFE_S for user, entry in used.items()}
-
-    def seconds_left(self, task_id: int) -> float | None:
-        """How long the rest of a split task takes on the machines that work on it, or did before;
-        None while nobody has measured it."""
-        task = self.queue.get(task_id)
-        return (
-            None
-            if task is None
-            else estimate.task_seconds_left(task, () if task.active else tuple(task.records))
-        )
 
     def pace(self, task_id: int) -> tuple[float | None, bool]:
         """Seconds per frame of the task, if measured, and whether any machine has failed it."""
@@ -275,6 +262,7 @@ class Board:
     ) -> workload.Waiting:
         task, engine, wanted = job.task, job.engine, workload.requirement_of(job)
         order, weight = self._places[task.task_id]
+        is_paused, waits_for = task.state is TaskState.PAUSED, self._blocking(task)
         return workload.Waiting(
             task_id=task.task_id,
             user_id=task.user_id,
@@ -289,7 +277,10 @@ class Board:
             chunk_frames=engine.chunk_frames if task.chunk_frames is None else task.chunk_frames,
             machine_limit=task.machine_limit,
             start_at=task.start_at,
-            is_blocked=task.state is TaskState.PAUSED or self._is_blocked(task),
+            is_blocked=is_paused or bool(waits_for),
+            is_paused=is_paused,
+            waits_for=waits_for,
+            family=task.parent_id,
             preview=task.preview,
             records=records,
             tells_frames=adapter_of(engine).tells_frames,
@@ -346,12 +337,12 @@ class Board:
         with self._lock:
             self._dirty |= {task for task, others in self._blocked.items() if task_id in others}
 
-    def _is_blocked(self, task: model.Task) -> bool:
-        """Whether a task that it comes after has not succeeded. A deleted one holds up nobody."""
+    def _blocking(self, task: model.Task) -> frozenset[int]:
+        """The tasks that it comes after and that have not succeeded. A deleted one holds up nobody."""
         states = tasks.states_of(task.after_tasks)
         waits_for = frozenset(n for n, state in states.items() if state is not TaskState.SUCCEEDED)
         self._blocked[task.task_id] = waits_for
-        return bool(waits_for)
+        return waits_for
 
     def _active(self, chunk: model.Chunk) -> workload.ActiveChunk:
         owed = chunk.frame_set - chunk.done - self._helped.get(chunk.attempt_id, NO_FRAMES)

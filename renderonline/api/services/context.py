@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Protocol
 
 from renderonline.api.db.connection import Database
+from renderonline.api.domain.forecast import Forecast
 from renderonline.api.domain.model import Chunk
 from renderonline.api.services.contents import Contents
 from renderonline.api.services.fleet import Fleet
@@ -41,7 +42,7 @@ class Context:
     fleet: Fleet
     wake: Callable[[], None]  # something can be dispatched; returns at once
     changed: Callable[[int], None]  # this task is not what it was; returns at once
-    seconds_left: Callable[[int], float | None]  # of this split task, by what was measured
+    forecast: Callable[[int], Forecast]  # when this task is done; outside of a reading
     chunk_changed: Callable[[Chunk], None]  # began, went on or ended; returns at once
     used: Callable[[int, float], None]  # this user has used a machine for so many seconds
     machine_free: Callable[[int, int], None]  # this machine's attempt ended; returns at once

@@ -11,8 +11,10 @@ from renderonline import wire
 from renderonline.api.db import catalog, chunks, tasks
 from renderonline.api.db.connection import Transaction
 from renderonline.api.domain import model, rollup, waiting
+from renderonline.api.domain.forecast import Forecast
 from renderonline.api.domain.rollup import Sum
 from renderonline.api.domain.standing import Standing
+from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import options, states, troubles, variants
 from renderonline.api.services.commands import adapter_of
 from renderonline.api.services.context import Context, Refused
@@ -21,6 +23,8 @@ from renderonline.wire import TaskState
 
 INFO_TASKS = 15
 """How many tasks `info` lists; the original's number."""
+
+OVER = Forecast(None)
 
 MAX_PAGE = 200
 CLIENT_MAX_MACHINE_ID = 255
@@ -224,6 +228,7 @@ def _infos(
 
 
 def _task(ctx: Context, task: model.Task, standing: Standing | Sum) -> wire.Task:
+    left = _left(ctx, standing)
     return wire.Task(
         task_id=task.task_id,
         user_id=task.user_id,
@@ -239,7 +244,8 @@ def _task(ctx: Context, task: model.Task, standing: Standing | Sum) -> wire.Task
         frames_total=standing.frames_total,
         frames_done=standing.frames_done,
         frames_failed=standing.frames_failed,
-        eta_seconds=_eta_seconds(ctx, standing),
+        eta_seconds=None if left.seconds is None else round(left.seconds),
+        eta_unknown=left.why,
         cause=task.message,
         priority=task.priority,
         tags=sorted(task.tags),
@@ -255,12 +261,11 @@ def _task(ctx: Context, task: model.Task, standing: Standing | Sum) -> wire.Task
     )
 
 
-def _eta_seconds(ctx: Context, standing: Standing | Sum) -> int | None:
-    if isinstance(standing, Sum):
-        return rollup.seconds_left(
-            [(part.task.state, _eta_seconds(ctx, part)) for part in standing.parts]
-        )
-    return standing.eta_seconds(ctx.clock.now(), ctx.seconds_left(standing.task.task_id))
+def _left(ctx: Context, standing: Standing | Sum) -> Forecast:
+    """How long what is in the queue will take; nothing to say of what is over."""
+    parts = standing.parts if isinstance(standing, Sum) else (standing,)
+    numbers = [part.task.task_id for part in parts if part.task.state in QUEUED_TASK]
+    return rollup.last_of([ctx.forecast(number) for number in numbers]) if numbers else OVER
 
 
 def _variant(job: model.Job, standings: dict[int, Standing | Sum]) -> wire.VariantTask:
