@@ -1,10 +1,11 @@
 """What a download costs: `python benchmarks/download.py [--frames 200] [--megabytes 8]`.
 
-A real api on loopback over HTTP and over TLS, and a reader that throws away what comes. Prints the
-first byte, and the rate of a task's ZIP against that of one file as large, which the same server
-sends ("cat"): the first time, when each checksum is made on the way, and once they are known, as
-those of frames are that nodes have sent back. Then what the api's process has grown by, what it has
-written, and how much it reads of a download that goes on at nine tenths of its length.
+A real api on loopback over HTTP and over TLS, a real node on the same disk, and a reader that throws
+away what comes. In each round a task is rendered; then it prints the first byte, and the rate of
+the task's ZIP against that of one file as large, which the same server sends ("cat"): the first
+time, and again. The api has made the frames' checksums meanwhile; for comparison the ZIP of the same
+files when nothing is known of them. Then what the api's process has grown by, what it has written,
+and how much it reads of a download that goes on at nine tenths of its length.
 
 Needs the package installed with the extra `test`. Everything ends with the program.
 """
@@ -13,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import http.client
-import os
 import ssl
 import statistics
 import sys
@@ -24,12 +24,23 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from certificate import self_signed
-from farm import Engine, Farm, Task, farm, project
+from farm import FRAMES, OUTPUT, Engine, Farm, Task, farm, project
 from watched import flush, watched
 
 from renderonline.config import CertificateFiles
 
 ROUNDS = 5
+CHUNK_FRAMES = 10
+
+RENDERER = """
+import os, sys
+folder, megabytes, first, last = sys.argv[1], *map(int, sys.argv[2:])
+block = os.urandom(1 << 20)
+for frame in range(first, last + 1):
+    with open(f"{folder}/{frame:04}.png", "wb") as file:
+        for _ in range(megabytes):
+            file.write(block)
+"""
 
 
 @dataclass(frozen=True)
@@ -69,49 +80,56 @@ def download(
     rounds: int = ROUNDS,
 ) -> None:
     """Measure and print, with a farm of its own."""
-    engine = Engine("nothing", "nothing", sys.executable)
-    with farm(folder / "download", [engine], nodes=0, certificate=certificate) as running:
-        zipped = rendered(running, project(folder, engine), frames, megabytes)
-        plain = rendered(running, project(folder, engine), 1, frames * megabytes)
-        flush()  # or the disk is still writing them while they are read
-        measure(running, zipped, plain, rounds)
+    engines = renderer(folder, megabytes, "drawn"), renderer(folder, frames * megabytes, "large")
+    with farm(folder / "download", engines, nodes=1, certificate=certificate) as running:
+        measure(running, [project(folder, engine) for engine in engines], frames, rounds)
 
 
-def rendered(running: Farm, scene: Path, frames: int, megabytes: int) -> Task:
+def renderer(folder: Path, megabytes: int, name: str) -> Engine:
+    """Writes frames of that size."""
+    program = folder / "renderer.py"
+    program.write_text(RENDERER)
+    return Engine(name, f'-S "{program}" {OUTPUT} {megabytes} {FRAMES}', sys.executable)
+
+
+def rendered(running: Farm, scene: Path, frames: int) -> Task:
     """A task that is over, with so many results."""
-    task = running.submit(scene)
-    running.client.cancel(task.task_id)
-    task.output_dir.mkdir(parents=True, exist_ok=True)
-    block = os.urandom(1 << 20)
-    for frame in range(1, frames + 1):
-        with (task.output_dir / f"{frame:04}.png").open("wb") as file:
-            for _ in range(megabytes):
-                file.write(block)
+    task = running.submit(scene, f"1-{frames}", CHUNK_FRAMES)
+    running.wait(task, frames)
+    flush()  # or the disk is still writing them while they are read
     return task
 
 
-def measure(running: Farm, task: Task, other: Task, rounds: int) -> None:
+def measure(running: Farm, scenes: list[Path], frames: int, rounds: int) -> None:
     """Print the table."""
-    zipped, plain = f"tasks/{task.task_id}/results.zip", f"tasks/{other.task_id}/files/0001.png"
+    large = rendered(running, scenes[1], 1)
+    plain = f"tasks/{large.task_id}/files/0001.png"
     read(running, plain)
-    cats, first, known = [], [], []
-    with watched(running.api) as spent:
-        for _ in range(rounds):
+    cats, first, again, unknown = [], [], [], []
+    grown_bytes, written = 0, 0.0
+    for last in (count == rounds - 1 for count in range(rounds)):
+        task = rendered(running, scenes[0], frames)
+        zipped = f"tasks/{task.task_id}/results.zip"
+        with watched(running.api) as spent:
             cats.append(read(running, plain))
+            first.append(read(running, zipped))
+            again.append(read(running, zipped))
             for file in task.output_dir.iterdir():
                 file.touch()  # another file by its time: nothing is known of it
-            first.append(read(running, zipped))
-            known.append(read(running, zipped))
+            unknown.append(read(running, zipped))
+        grown_bytes = max(grown_bytes, spent.grown_bytes)
+        written = max(written, (spent.written_bytes or 0) / 1e6)
+        if last and sys.platform == "linux":
+            resume(running, zipped, again[-1].size_bytes * 9 // 10)
+        running.client.delete(task.task_id)
     show("cat", cats, cats)
-    show("ZIP, first time", first, cats)
-    show("ZIP, checksums known", known, cats)
-    written = "?" if spent.written_bytes is None else f"{spent.written_bytes / 1e6:.1f}"
+    show("ZIP, the first time", first, cats)
+    show("ZIP, again", again, cats)
+    show("ZIP, nothing known", unknown, cats, held="")
     print(
-        f"  api: grows by {spent.grown_bytes / 2**20:.0f} MiB (64), writes {written} MB "
+        f"  api: grows by {grown_bytes / 2**20:.0f} MiB (64), writes {written:.1f} MB "
         "(no temporary file)"
     )
-    if sys.platform == "linux":
-        resume(running, zipped, known[-1].size_bytes * 9 // 10)
 
 
 def resume(running: Farm, zipped: str, start: int) -> None:
@@ -124,17 +142,16 @@ def resume(running: Farm, zipped: str, start: int) -> None:
     )
 
 
-def show(name: str, found: list[Got], cats: list[Got]) -> None:
+def show(name: str, found: list[Got], cats: list[Got], held: str = "(0.8)") -> None:
     """Print a line: medians, what is to be held behind them."""
     ratio = statistics.median(cat.seconds for cat in cats) / statistics.median(
         got.seconds for got in found
     )
     first_ms = statistics.median(got.first_ms for got in found)
     rate = statistics.median(got.rate for got in found)
-    held = "(0.8)" if found is not cats else ""
     print(
         f"  {name:<22} first byte {first_ms:5.1f} ms (50)   {rate:6.0f} MB/s   "
-        f"{ratio:.2f} of cat {held}"
+        f"{ratio:.2f} of cat {held if found is not cats else ''}"
     )
 
 

@@ -11,6 +11,7 @@ from renderonline import lifecycle, paths
 from renderonline.api.db import tasks
 from renderonline.api.db.connection import Database, DatabaseError, DatabaseFull
 from renderonline.api.db.connection_string import parse
+from renderonline.api.domain.model import Chunk
 from renderonline.api.hpc_client import HpcClient
 from renderonline.api.http import nodes, original, ours, thumbnails
 from renderonline.api.http.cors import Cors
@@ -18,6 +19,7 @@ from renderonline.api.http.multipart_body import OVERHEAD_BYTES
 from renderonline.api.loops import Background, Loops
 from renderonline.api.services import setup
 from renderonline.api.services.board import Board
+from renderonline.api.services.checksumming import Checksumming
 from renderonline.api.services.context import Context
 from renderonline.api.services.dispatch import Dispatcher
 from renderonline.api.services.fleet import Fleet
@@ -59,6 +61,7 @@ class Api:
         fleet, hpc = Fleet(settings.poll_seconds, clock), HpcClient()
         board = Board(self.database, fleet, clock)
         self._stores = stores = open_stores(settings, self.database, clock)
+        self._checksumming = Checksumming(self.database, stores.folders, clock)
         self.ctx = Context(
             database=self.database,
             folders=stores.folders,
@@ -71,7 +74,7 @@ class Api:
             fleet=fleet,
             wake=self._loops.wake,
             changed=partial(_changed, board, self._loops),
-            chunk_changed=board.chunk_changed,
+            chunk_changed=partial(_chunk_changed, board, self._checksumming),
             forecast=Forecasts(self.database, board, fleet, clock).of,
             used=board.used,
             machine_free=partial(_machine_free, fleet, self._loops),
@@ -103,7 +106,7 @@ class Api:
         return self._server.url
 
     def start(self) -> None:
-        self._loops.start(self._dispatcher, self._watch, self._keep_store)
+        self._loops.start(self._dispatcher, self._watch, self._keep_store, self._checksumming.step)
         self._server.start()
 
     def _keep_store(self) -> None:
@@ -112,6 +115,7 @@ class Api:
     def close(self) -> None:
         """End everything; what was in flight is picked up by the next start."""
         self._server.close()
+        self._checksumming.close()
         self._loops.close()
         self._background.close()
         self._visitors.close()
@@ -186,6 +190,11 @@ def _unavailable(error: Exception) -> HttpError | None:
 def _changed(board: Board, loops: Loops, task_id: int) -> None:
     board.changed(task_id)
     loops.wake()
+
+
+def _chunk_changed(board: Board, checksumming: Checksumming, chunk: Chunk) -> None:
+    board.chunk_changed(chunk)
+    checksumming.note(chunk)
 
 
 def _machine_free(fleet: Fleet, loops: Loops, machine_id: int, attempt_id: int) -> None:

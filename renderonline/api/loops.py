@@ -1,4 +1,5 @@
-"""The api's loops, each a step that can be called once: dispatching, watching, storekeeping."""
+"""The api's loops, each a step that can be called once: dispatching, watching, storekeeping, and
+working out checksums."""
 
 from __future__ import annotations
 
@@ -22,6 +23,7 @@ to begin before a moment that has come."""
 
 
 STORE_TICK_S = 3600.0
+CHECKSUM_TICK_S = 1.0
 
 
 class Loops:
@@ -38,13 +40,19 @@ class Loops:
         """There may be something to dispatch."""
         self._work.set()
 
-    def start(self, dispatcher: Dispatcher, watch: Watch, keep_store: Callable[[], None]) -> None:
-        self._threads.append(
-            run_every("watching", watch.step, WATCH_TICK_S, self._stop, self._outage)
-        )
-        self._threads.append(
-            run_every("storekeeping", keep_store, STORE_TICK_S, self._stop, self._outage)
-        )
+    def start(
+        self,
+        dispatcher: Dispatcher,
+        watch: Watch,
+        keep_store: Callable[[], None],
+        make_checksums: Callable[[], None],
+    ) -> None:
+        for name, step, every_s in (
+            ("watching", watch.step, WATCH_TICK_S),
+            ("storekeeping", keep_store, STORE_TICK_S),
+            ("checksums", make_checksums, CHECKSUM_TICK_S),
+        ):
+            self._threads.append(run_every(name, step, every_s, self._stop, self._outage))
         thread = threading.Thread(
             target=self._dispatch, args=(dispatcher,), name="dispatch", daemon=True
         )

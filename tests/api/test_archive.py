@@ -7,6 +7,7 @@ import os
 import struct
 import subprocess
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -435,3 +436,39 @@ def test_it_comes_in_pieces_that_a_server_keeps_in_memory(folder: Path, tmp_path
     content = packed(folder, tmp_path / "book")
     sizes = [len(piece) for piece in content.pieces(0, content.size_bytes)]
     assert max(sizes) <= PIECE_BYTES + archive.SMALL_BYTES
+
+
+# --------------------------------------------------------------------------- checksums beforehand
+
+
+def test_an_archive_of_what_is_learnt_reads_each_file_once(folder: Path, tmp_path: Path) -> None:
+    book = Book(tmp_path / "book")
+    found = trees.entries(folder)
+    archive.learn(found, book, lambda: False)
+    assert {entry.name: book.whole(entry) for entry in found} == {
+        name: zlib.crc32(content) for name, content in contents(folder).items()
+    }
+    book.save()
+    again = Book(tmp_path / "book")
+    assert all(again.whole(entry) is not None for entry in found)
+
+
+def test_what_is_not_what_it_was_is_not_learnt(tmp_path: Path) -> None:
+    made = tmp_path / "task"
+    made.mkdir()
+    for name in ("gone", "grown", "same"):
+        (made / name).write_bytes(b"x" * 10)
+    found = trees.entries(made)
+    (made / "gone").unlink()
+    (made / "grown").write_bytes(b"y" * 11)
+    book = Book(tmp_path / "book")
+    archive.learn(found, book, lambda: False)
+    assert [entry.name for entry in found if book.whole(entry) is not None] == ["same"]
+
+
+def test_an_api_that_ends_reads_no_further(folder: Path, tmp_path: Path) -> None:
+    book = Book(tmp_path / "book")
+    archive.learn(trees.entries(folder), book, lambda: True)
+    assert [e.name for e in trees.entries(folder) if book.whole(e) is not None] == [
+        "output/empty.txt"
+    ]

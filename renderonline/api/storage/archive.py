@@ -11,7 +11,8 @@ import os
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 
 from renderonline.api.storage import trees, zip_format
 from renderonline.api.storage.checksums import Book
@@ -133,6 +134,29 @@ class Archive:
         if crc is None:  # cannot be: every byte was read
             raise Changed(f"{entry.name} has no checksum.")
         return crc
+
+
+def learn(entries: Iterable[Entry], book: Book, is_stopped: Callable[[], bool]) -> None:
+    """Work out the checksums of files before an archive of them is asked for. What is gone or
+    written to meanwhile is left out."""
+    for entry in entries:
+        with suppress(Changed, OSError):
+            if entry.path.stat().st_mtime_ns == entry.mtime_ns:
+                _learn(entry, book, is_stopped)
+
+
+def _learn(entry: Entry, book: Book, is_stopped: Callable[[], bool]) -> None:
+    place, crc = book.nearest(entry, entry.size_bytes)
+    with trees.opened(entry) as file:
+        for piece in trees.read(file, entry, place, entry.size_bytes):
+            if is_stopped():
+                return
+            crc = zlib.crc32(piece, crc)
+            place += len(piece)
+            if place % MARK_EVERY_BYTES == 0:
+                book.note(entry, place, crc)
+        trees.check(file, entry)
+    book.note(entry, entry.size_bytes, crc)
 
 
 def live(entries: Sequence[Entry]) -> Iterator[bytes]:
