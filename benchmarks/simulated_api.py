@@ -192,7 +192,7 @@ class Loops:
         self._is_due = False
         self.dispatcher.step()
 
-    def start(self, dispatcher: Dispatcher, watch: Watch, _keep_store: object) -> None:
+    def start(self, dispatcher: Dispatcher, watch: Watch, *_others: object) -> None:
         self.dispatcher, self.watch = dispatcher, watch
         self._busy.do("first visits", watch.step, lambda _: self._tick_watch())
         self._tick_dispatch()
