@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from renderonline.api.domain.model import Machine
-from renderonline.api.services.fleet import LEAST_S, MOST_S, PROGRESS_PER_S, Fleet
+from renderonline.api.services.fleet import LEAST_S, MOST_S, PROGRESS_PER_S, SETTLED_S, Fleet
 from renderonline.wire import HpcStatus, HpcTask, Vitals
 
 from .control import HandClock
@@ -51,3 +51,24 @@ def test_report_does_not_put_off_a_question_that_is_due() -> None:
     fleet.look_again(1, clock.monotonic())
     fleet.feels(1, Vitals())
     assert len(fleet.begin_visits(clock.monotonic())) == 1
+
+
+def test_vitals_tell_of_others_once_nothing_of_ours_is_in_them() -> None:
+    clock = HandClock()
+    fleet = fleet_of(1, clock)
+    answer(fleet, HpcStatus(protocol=1, vitals=Vitals(load=2.0)), 0.0)
+
+    def is_settled() -> bool:
+        (seat,) = fleet.everyone()
+        return seat.is_settled
+
+    assert is_settled(), "it never had anything of ours"
+    fleet.given(1, 7, 3)
+    assert not is_settled()
+    clock.pass_s(100)
+    fleet.feels(1, Vitals(load=1.0))
+    fleet.freed(1, 7)
+    clock.pass_s(SETTLED_S)
+    assert not is_settled(), "these are still those of its render"
+    fleet.feels(1, Vitals(load=0.0))
+    assert is_settled()

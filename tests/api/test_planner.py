@@ -9,6 +9,7 @@ import pytest
 
 from renderonline.api.domain.planner import plan
 from renderonline.api.domain.queue_index import Queue
+from renderonline.api.domain.strain import PATIENCE_S
 from renderonline.api.domain.workload import (
     ActiveChunk,
     Assignment,
@@ -245,7 +246,7 @@ def test_warm_before_fast_before_first() -> None:
 
 @pytest.mark.parametrize("records", [{}, {1: Record(is_warm=True, frame_s=1.0)}])
 @pytest.mark.parametrize(
-    "weary", [{"load": 1.6}, {"memory_free_bytes": 3 * GIB}, {"load": 9.0, "memory_bytes": 1}]
+    "weary", [{"load": 1.6}, {"memory_free_bytes": 3.5 * GIB}, {"load": 9.0, "memory_bytes": 1}]
 )
 def test_machine_with_other_things_to_do_gets_work_last(
     weary: dict[str, object], records: dict[int, Record]
@@ -254,6 +255,80 @@ def test_machine_with_other_things_to_do_gets_work_last(
     free = [seat(1, **weary), *(seat(i, load=0.4, memory_free_bytes=4 * GIB) for i in (2, 3))]
     assert [d.machine_id for d in decide([wanted], free)] == [2, 3]
     assert [d.machine_id for d in decide([wanted], free[:2])] == [2, 1]
+
+
+# --------------------------------------------------------------------------- free memory
+
+HUNGRY = {"memory_bytes": 10 * GIB}
+"""A task whose chunks have taken ten GiB."""
+
+FULL = {"memory_bytes": 32 * GIB, "memory_free_bytes": 7 * GIB}
+ROOMY = {"memory_bytes": 32 * GIB, "memory_free_bytes": 20 * GIB}
+
+
+@pytest.mark.parametrize(
+    ("first", "others", "expected"),
+    [
+        (FULL, [], 1),  # on a farm of one it runs
+        (FULL, [ROOMY], 0),  # the other one will have it, when it is free
+        (FULL, [FULL], 0),  # perhaps it finds room there
+        (FULL, [{"memory_bytes": 4 * GIB}], 1),  # that one never will
+        (FULL, [{}], 0),  # nobody knows how large that one is
+        ({**FULL, "memory_free_bytes": 9 * GIB}, [ROOMY], 1),  # nearly enough
+        ({**FULL, "memory_free_bytes": None}, [ROOMY], 1),
+        # what it holds itself it gives back first
+        ({**FULL, "is_settled": False, "last_task": 1}, [ROOMY], 1),
+        ({**FULL, "is_settled": False, "last_task": 2}, [ROOMY], 1),
+        ({**FULL, "is_settled": False, "last_task": 3}, [ROOMY], 0),
+        ({**FULL, "is_settled": False, "last_task": 77}, [ROOMY], 1),  # nobody knows how much
+        ({**FULL, "last_task": 1}, [ROOMY], 0),  # that is closed since long
+        (FULL, [{**ROOMY, "engines": {"povray": None}}], 1),
+    ],
+)
+def test_machine_without_room_is_passed_by_as_long_as_another_could_have_the_task(
+    first: dict[str, object], others: list[dict[str, object]], expected: int
+) -> None:
+    light = [
+        task(i, "", memory_bytes=n * GIB, active=(at_work(50 + i, "9"),))
+        for i, n in ((2, 3), (3, 0.5))
+    ]
+    free = seat(1, **first)
+    everyone = [free, *(seat(n, **fields) for n, fields in enumerate(others, start=2))]
+    decided = decide([task(1, "1-9", **HUNGRY), *light], [free], everyone=everyone)
+    assert len(decided) == expected
+
+
+def test_what_has_no_room_anywhere_waits_no_longer_than_is_patient() -> None:
+    queue = Queue([task(1, "1-9", **HUNGRY)])
+    free = [seat(1, **FULL), seat(2, **{**FULL, "memory_free_bytes": 5 * GIB})]
+
+    def at(seconds: float) -> list[int]:
+        now = NOW + timedelta(seconds=seconds)
+        return [d.machine_id for d in plan(queue, free, now, everyone=Roster(free))]
+
+    assert at(0) == at(PATIENCE_S - 1) == []
+    assert at(PATIENCE_S) == [1], "the one with more room; the other one leaves it alone"
+    queue.put(task(1, "1-9", **HUNGRY, active=(at_work(3, "10"),)))
+    assert at(PATIENCE_S + 1) == [], "another machine is at it"
+    queue.put(task(1, "1-9", **HUNGRY))
+    assert at(PATIENCE_S + 2) == at(2 * PATIENCE_S + 1) == []
+    assert at(2 * PATIENCE_S + 2) == [1], "the wait begins anew"
+
+
+def test_others_are_not_held_up_by_one_that_waits_for_room() -> None:
+    free = [seat(1, **FULL), seat(2, **FULL)]
+    decided = decide([task(1, "1-9", **HUNGRY), task(2, "1")], free[:1], everyone=free)
+    assert pairs(decided) == [(2, 1)]
+    roomy = [seat(1, **FULL), seat(2, **ROOMY)]
+    assert pairs(decide([task(1, "1-9", **HUNGRY), task(2, "1")], roomy)) == [(1, 2), (2, 1)]
+
+
+def test_last_frames_are_not_copied_to_a_machine_without_room() -> None:
+    slow = task(1, "", **HUNGRY, active=(at_work(2, "1-9"),), records={2: Record(frame_s=60.0)})
+    everyone = [seat(1, **FULL), seat(2, **ROOMY)]
+    assert decide([slow], everyone[:1], everyone=everyone) == []
+    everyone[0] = seat(1, **ROOMY)
+    assert len(decide([slow], everyone[:1], everyone=everyone)) == 1
 
 
 # --------------------------------------------------------------------------- which frames

@@ -21,6 +21,7 @@ from typing import Any
 from renderonline.api.domain.pace import Outlook, seconds_alone, start_s
 from renderonline.api.domain.queue_index import Group, Queue, Rank
 from renderonline.api.domain.sizing import START_SHARE, Situation, chunk_size, first_frames
+from renderonline.api.domain.strain import PATIENCE_S, ROOM, as_it_will_be, is_full, strain
 from renderonline.api.domain.tails import Tail, copied_frames, tail_of
 from renderonline.api.domain.workload import (
     ActiveChunk,
@@ -43,9 +44,6 @@ __all__ = [
     "Waiting",
     "plan",
 ]
-
-BUSY_LOAD = 1.5
-"""Runnable processes per core above which a machine that looks idle has other things to do."""
 
 STAYING = 0.5
 """Machines by which a user may be behind before one leaves the task that it is warm for."""
@@ -73,6 +71,7 @@ def plan(
     queue.advance(now)
     call = _Call(queue, everyone, now, usage, engine_limits)
     try:
+        seats = [as_it_will_be(seat, queue.get(seat.last_task or 0)) for seat in seats]
         idle = [seat for seat in seats if seat.free_in_s <= 0]
         call.give(idle)
         call.copy(idle)
@@ -188,7 +187,8 @@ class _Call:
             return True
         task = self._queue.get(task_id)
         assert task is not None
-        if not task.records or any(self._may_have(task, seat) for seat in pool.seats.values()):
+        is_free_of_doubt = not task.records and task.memory_bytes is None
+        if is_free_of_doubt or any(self._may_have(task, seat) for seat in pool.seats.values()):
             return False
         passed.add(task_id)
         return True
@@ -204,21 +204,39 @@ class _Call:
         known = self._outlook(task)
         recorded = [seat for seat in pool.with_record(task) if self._may_have(task, seat)]
 
-        def key(seat: Seat) -> tuple[bool, bool, float, float, int]:
+        def key(seat: Seat) -> tuple[float, bool, float, float, int]:
             record = task.record(seat.machine_id)
             frame_s = record.frame_s or known.frame_s or 0.0
-            tired = _is_tired(seat, task)
-            return (tired, not record.is_warm, seat.free_in_s, frame_s, seat.machine_id)
+            return (
+                strain(seat, task),
+                not record.is_warm,
+                seat.free_in_s,
+                frame_s,
+                seat.machine_id,
+            )
 
         others = pool.without_record(task)
         offers = heapq.merge(sorted(recorded, key=key), others, key=key)
-        return (seat for seat in offers if seat.machine_id not in self._taken)
+        return (s for s in offers if s.machine_id not in self._taken and self._has_room(task, s))
 
     def _may_have(self, task: Waiting, seat: Seat) -> bool:
         record = task.record(seat.machine_id)
         if record.not_before is not None and record.not_before > self._now:
             return False
-        return not (record.avoid and self._roster.has_another(task))
+        if record.avoid and self._roster.has_another(task):
+            return False
+        return self._has_room(task, seat)
+
+    def _has_room(self, task: Waiting, seat: Seat) -> bool:
+        """False while a task waits for a machine that has more memory free than this one."""
+        if not is_full(seat, task) or not self._roster.has_larger(
+            task, ROOM * (task.memory_bytes or 0), but=seat.machine_id
+        ):
+            return True
+        if task.active:
+            return False  # others are at it, and go on
+        since = self._queue.cramped_since(task.task_id, self._now)
+        return (self._now - since).total_seconds() >= PATIENCE_S
 
     def _stays(
         self, seat: Seat, task: Waiting, pool: _Pool, pools: Mapping[Requirement, _Pool]
@@ -391,10 +409,14 @@ class _Pool:
 
     def without_record(self, task: Waiting) -> Iterator[Seat]:
         """The others, those that feel well first."""
-        for is_tired in (False, True):
-            for seat in self.all:
-                if seat.machine_id not in task.records and _is_tired(seat, task) is is_tired:
+        strained = []
+        for seat in self.all:
+            if seat.machine_id not in task.records:
+                if much := strain(seat, task):
+                    strained.append((much, seat.free_in_s, seat.machine_id, seat))
+                else:
                     yield seat
+        yield from (seat for *_, seat in sorted(strained, key=lambda entry: entry[:3]))
 
 
 class _Helpers:
@@ -410,11 +432,3 @@ class _Helpers:
         if self._first is not None and self._first.machine_id in taken:
             self._first = next(self._seats, None)
         return self._first
-
-
-def _is_tired(seat: Seat, task: Waiting) -> bool:
-    """Whether the machine has too much else to do, or less free memory than the task takes."""
-    if seat.load is not None and seat.load > BUSY_LOAD:
-        return True
-    free, needed = seat.memory_free_bytes, task.memory_bytes
-    return free is not None and needed is not None and free < needed

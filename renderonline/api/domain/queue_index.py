@@ -132,6 +132,8 @@ class Queue:
         self._timed: list[tuple[datetime, int]] = []  # heap: those whose time has not come
         self._alarms: dict[int, datetime] = {}  # task → the time in the heap that counts
         self._now: datetime | None = None
+        # task → since when it is kept from machines that have no room for it, and no other has it
+        self._cramped: dict[int, datetime] = {}
         for task in tasks:
             self.put(task)
 
@@ -155,6 +157,8 @@ class Queue:
         self._count(old, entry)
         self._entries[task.task_id] = entry
         self._list(entry)
+        if task.active:
+            self._cramped.pop(task.task_id, None)
         if old is not None:
             self._sweep(old.task.requirement)
 
@@ -166,6 +170,12 @@ class Queue:
             self._sweep(old.task.requirement)
             self._count(old, None)
             self._outlooks.pop(task_id, None)
+            self._cramped.pop(task_id, None)
+
+    def cramped_since(self, task_id: int, now: datetime) -> datetime:
+        """Since when a task that nobody works on finds only machines without room for it: `now`, if
+        that is asked for the first time."""
+        return self._cramped.setdefault(task_id, now)
 
     def advance(self, now: datetime) -> None:
         """From now on, tasks that were to start by `now` want machines."""

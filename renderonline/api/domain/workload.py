@@ -4,6 +4,7 @@ something, and who gets what. Plain values, replaced whole when something change
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -114,6 +115,7 @@ class Seat:
     free_in_s: float = 0.0  # 0: idle; else it works, and is expected to be free then
     after: int | None = None  # the attempt that it works on
     last_task: int | None = None  # that it was given; its renderer may still be open for it
+    is_settled: bool = True  # nothing of ours is in its load and memory, no open renderer either
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ class Roster:
     def __init__(self, seats: Iterable[Seat]) -> None:
         self._seats = tuple(seats)
         self._able: dict[Requirement, frozenset[int]] = {}
+        self._sizes: dict[Requirement, list[tuple[float, int]]] = {}  # (memory, machine), falling
 
     def able(self, requirement: Requirement) -> frozenset[int]:
         """The machines that could render it: the larger ones where memory ran out, if there are."""
@@ -146,6 +149,24 @@ class Roster:
             found = frozenset(seat.machine_id for seat in larger or fitting)
             self._able[requirement] = found
         return found
+
+    def has_larger(self, task: Waiting, needed_bytes: float, but: int) -> bool:
+        """Whether another machine, not benched for the task, has so much memory, or does not say."""
+        sizes = self._sizes.get(task.requirement)
+        if sizes is None:
+            able = self.able(task.requirement)
+            found = [s for s in self._seats if s.machine_id in able]
+            sizes = self._sizes[task.requirement] = [
+                (math.inf if s.memory_bytes is None else s.memory_bytes, s.machine_id)
+                for s in found
+            ]
+            sizes.sort(reverse=True)
+        for size, machine_id in sizes:
+            if size < needed_bytes:
+                return False
+            if machine_id != but and not task.record(machine_id).avoid:
+                return True
+        return False
 
     def has_another(self, task: Waiting) -> bool:
         """Whether a machine could do the task that is not benched for it."""

@@ -26,6 +26,10 @@ less than a tenth of a core."""
 LEAST_S, MOST_S = 0.5, 30.0
 """Between two reports of progress of one machine, on a small farm and on the largest."""
 
+SETTLED_S = 90.0
+"""So long after our last chunk a machine's load (a mean of a minute) and its free memory (a renderer
+stays open for a minute) tell what others do there."""
+
 WORKING_POLL_S = 1.0
 """Longest pause before a machine is asked again that renders and does not report by itself: the
 original's, and ours while it cannot know whom to trust at the other end of TLS."""
@@ -46,6 +50,8 @@ class View:
     unreachable_since: float | None = None
     failures: int = 0
     last_task: int | None = None  # whose renderer may still be open there
+    vitals_at: float = 0.0
+    freed_at: float | None = None  # since when it has held nothing of ours; None: always
     # Raised by everything that we do to the machine; an answer asked for before that is old news.
     generation: int = 0
     visiting: bool = field(default=False)
@@ -81,7 +87,15 @@ class View:
             free_in_s=free_in_s,
             after=self.held[-1] if self.held else None,
             last_task=self.last_task,
+            is_settled=self._is_settled,
         )
+
+    @property
+    def _is_settled(self) -> bool:
+        """Whether its vitals were taken when nothing of ours was in them any more."""
+        if self.held or self.is_taken:
+            return False
+        return self.freed_at is None or self.vitals_at - self.freed_at >= SETTLED_S
 
 
 class Fleet:
@@ -141,7 +155,7 @@ class Fleet:
             view.unreachable_since = None
             view.failures = 0
             view.status = status
-            view.vitals = status.vitals
+            view.vitals, view.vitals_at = status.vitals, now
             if before != (True, *_abilities(view)):
                 self._roster = None
             if view.generation != generation:
@@ -204,7 +218,7 @@ class Fleet:
         now = self._clock.monotonic()
         with self._lock:
             if view := self._views.get(machine_id):
-                view.vitals = vitals
+                view.vitals, view.vitals_at = vitals, now
                 if view.reports and view.next_visit > now:
                     view.next_visit = now + self._poll_s
 
@@ -225,6 +239,7 @@ class Fleet:
                 if attempt_id in view.held:
                     view.held.remove(attempt_id)
                 view.is_taken = False
+                view.freed_at = self._clock.monotonic()
                 self._ask_soon(view)
 
     def _ask_soon(self, view: View) -> None:

@@ -166,7 +166,13 @@ def _warnings(ctx: Context, job: model.Job, attempts: Sequence[model.Chunk]) -> 
         refusal = next((c.message for c in reversed(attempts) if c.message), None)
         blocking = tasks.states_of(job.task.after_tasks)
         why = waiting.reason(
-            job, ctx.fleet.everyone(), ctx.fleet.is_empty(), blocking, ctx.clock.now()
+            job,
+            ctx.fleet.everyone(),
+            ctx.fleet.is_empty(),
+            blocking,
+            ctx.clock.now(),
+            max((r.peak_bytes or 0 for r in chunks.records(job.task.task_id).values()), default=0)
+            or None,
         )
         warnings += [text for text in (why, refusal) if text]
     return warnings
