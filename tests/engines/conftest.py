@@ -185,12 +185,13 @@ def run(output_dir: Path) -> Run:
         *,
         owes: Owes | None = None,
         complete: bool = True,
+        step: int | None = None,
         kill_at: str | None = None,
         kill_with: signal.Signals = signal.SIGTERM,
         env: Mapping[str, str] = MappingProxyType({}),
     ) -> Attempt:
         adapter = renderer.adapter
-        line = adapter.complete(argv, str(output_dir)) if complete else list(argv)
+        line = adapter.complete(argv, str(output_dir), step) if complete else list(argv)
         owed = owes or adapter.owes(line, None)
         command = adapter.command(shutil.which(renderer.executable) or "", line)
         return _follow(adapter, command, owed, output_dir, kill_at, kill_with, env)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from renderonline.engines.base import FrameSaved, Notice, Progress
+from renderonline.engines.base import CommandError, FrameSaved, Notice, Progress
 from renderonline.wire import Cause, Owes
 
 from .conftest import DEADLINE_S, Renderer, Run
@@ -86,6 +86,26 @@ def test_the_scenes_own_range_and_step(renderer: Renderer, run: Run, special: Pa
     assert attempt.frames_done == {1, 3}
 
 
+@pytest.mark.parametrize(
+    ("line", "step", "expected"),
+    [
+        ("-s -3 -e -1 -a", None, [-3, -2, -1]),
+        ("-s -5 -e 4 -a", 3, [-5, -2, 1, 4]),
+        ("-s 1 -e 10 -a", 4, [1, 5, 9]),
+        ("-f 1..10", 4, [1, 5, 9]),
+    ],
+)
+def test_frames_below_zero_and_every_nth(
+    renderer: Renderer, run: Run, cube: Path, line: str, step: int | None, expected: list[int]
+) -> None:
+    attempt = run(renderer, ["-b", str(cube), *line.split()], step=step)
+    assert attempt.verdict.is_success, attempt.verdict.message
+    assert sorted(attempt.frames_done) == expected
+    assert [event.frame for event in attempt.of(FrameSaved)] == expected
+    written = {f"frame_{'-' * (frame < 0)}{abs(frame):04}.png" for frame in expected}
+    assert set(names(attempt.files)) == written
+
+
 def test_another_scene_of_the_project(renderer: Renderer, run: Run, special: Path) -> None:
     argv = ["-b", str(special / "scenes.blend"), "-s", "2", "-S", "Second shot", "-a"]
     attempt = run(renderer, argv)
@@ -101,6 +121,27 @@ def test_a_movie_is_one_file_of_the_kind_asked_for(
     assert attempt.verdict.is_success, attempt.verdict.message
     assert names(attempt.files) == [f"movie_0001-0003.{wanted.removeprefix('.')}"]
     assert attempt.frames_done == {1, 2, 3}
+
+
+def test_a_movie_of_every_other_frame(renderer: Renderer, run: Run, cube: Path) -> None:
+    attempt = run(renderer, ["-b", str(cube), "-F", "mp4", "-s", "1", "-e", "7", "-a"], step=2)
+    assert attempt.verdict.is_success, attempt.verdict.message
+    assert attempt.frames_done == {1, 3, 5, 7}
+
+
+def test_a_movie_of_frames_below_zero_is_for_blender_itself(
+    real_blender: Renderer, real_bpy: Renderer, run: Run, cube: Path
+) -> None:
+    argv = ["-b", str(cube), "-F", "mp4", "-s", "-3", "-e", "1", "-a"]
+    attempt = run(real_blender, argv)
+    assert attempt.verdict.is_success, attempt.verdict.message
+    assert attempt.frames_done == {-3, -2, -1, 0, 1}
+    with pytest.raises(CommandError, match="frames below 0"):
+        real_bpy.adapter.complete(argv, "/out")
+    line = ["-b", str(cube), "-F", "FFMPEG", *["-s", "0", "-s", "-3", "-e", "1", "-a"]]
+    by_hand = run(real_bpy, line, complete=False)
+    assert by_hand.exit_code == 1
+    assert "bpy cannot put frame -3 into a movie" in by_hand.output
 
 
 def test_a_movie_by_the_scene_is_noticed(

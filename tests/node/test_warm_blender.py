@@ -50,11 +50,11 @@ class Studio:
     kit: Kit
     renderer: Renderer
 
-    def render(self, argv: Sequence[str], *, is_warm: bool) -> Chunk:
+    def render(self, argv: Sequence[str], *, is_warm: bool, step: int | None = None) -> Chunk:
         output_dir = self.kit.folder / ("warm" if is_warm else "cold")
         output_dir.mkdir(exist_ok=True)
         adapter = self.renderer.adapter
-        line = adapter.complete(argv, str(output_dir))
+        line = adapter.complete(argv, str(output_dir), step)
         command = adapter.command(self.renderer.executable, line)
         # The cold way is that of an original's start, which has no attempt id.
         order = self.kit.order(command, self.renderer, attempt_id=1 if is_warm else None)
@@ -138,6 +138,58 @@ def test_the_templates_arguments_hold_for_every_chunk(
     assert len(studio.kit.started) == 1 + 2
     names = [{file.name for file in (tmp_path / way).iterdir()} for way in ("warm", "cold")]
     assert names[0] == names[1]
+
+
+@pytest.mark.parametrize("kind", ["cube", "workbench"])
+def test_frames_below_zero_and_every_nth(
+    studio: Studio, blend: Callable[[str], Path], kind: str, tmp_path: Path
+) -> None:
+    """In one process, whichever comes first: each is what a cold start makes of it."""
+    scene, script = blend(kind), tmp_path / "go_on.py"
+    script.write_text(GO_ON)
+    for is_warm in (True, False):
+        for first, last, step in ((4, 8, 4), (-5, 4, 3), (-3, -3, 1), (0, 0, 1), (9, 10, 1)):
+            chunk = studio.render(
+                chunk_of(scene, first, last, "-P", str(script)), is_warm=is_warm, step=step
+            )
+            assert (chunk.failure, chunk.exit_code) == (None, 0)
+            assert told(chunk.lines), "each file is told of"
+            frames = set(range(first, last + 1, step))
+            assert chunk.reader.reading.frames_done == frames
+    assert len(studio.kit.started) == 1 + 5
+    warm = studio.pictures("warm")
+    expected = (-5, -3, -2, 0, 1, 4, 8, 9, 10)
+    assert set(warm) == {f"frame_{'-' * (n < 0)}{abs(n):04}.png" for n in expected}
+    assert len(set(warm.values())) == 9, "an animation's frames differ"
+    assert warm == studio.pictures("cold")
+
+
+GO_ON = """
+import bpy
+for curve in bpy.data.actions[0].fcurves:
+    curve.extrapolation = 'LINEAR'
+"""
+"""The cube turns before frame 1, too."""
+
+
+def test_both_eyes_of_a_frame_below_zero(studio: Studio, cube: Path, tmp_path: Path) -> None:
+    script = tmp_path / "stereo.py"
+    script.write_text(STEREO)
+    line = ["-b", str(cube), "-P", str(script), *["-s", "-1", "-e", "0", "-a"]]
+    cold, warm = studio.both(line)
+    assert (cold.failure, warm.failure) == (None, None)
+    assert warm.reader.reading.frames_done == {-1, 0}
+    names = [f"frame_{number}_{eye}.png" for number in ("-0001", "0000") for eye in "LR"]
+    assert sorted(studio.pictures("warm")) == sorted(names)
+    assert studio.pictures("warm") == studio.pictures("cold")
+
+
+STEREO = """
+import bpy
+render = bpy.context.scene.render
+render.use_multiview = True
+render.image_settings.views_format = 'INDIVIDUAL'
+"""
 
 
 def test_a_list_of_frames(studio: Studio, cube: Path) -> None:
