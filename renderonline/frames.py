@@ -280,13 +280,22 @@ def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
     """The frame a file belongs to: by its name if that holds an owed number, else the current one.
 
     The last number before the extension (`.jp2` is no frame 2) counts, with and without a hyphen
-    before it (`shot-0005.png` is frame 5, `shot_-0005.png` may be frame -5). None where nothing
-    tells.
+    before it. Where both are owed, it is the current one; else a hyphen behind a letter or a digit
+    parts (`shot-0005.png` is frame 5), any other is a sign (`shot_-0005.png` is frame -5). None
+    where nothing tells.
     """
     stem = _EXTENSION.sub("", name)
-    numbers = [int(text) for text in reversed(_NUMBERS.findall(stem))]
-    candidates = [number for text in numbers for number in dict.fromkeys((text, abs(text)))]
+    found = [_readings(match) for match in reversed(list(_NUMBERS.finditer(stem)))]
+    candidates = [number for ways in found for number in sorted(ways, key=lambda n: n != current)]
     named = next((number for number in candidates if number in owed), None)
     if named is not None:
         return named
     return current if current is not None else next(iter(candidates), None)
+
+
+def _readings(number: re.Match[str]) -> tuple[int, ...]:
+    """What a number in a name may mean, the likelier first."""
+    value, before = int(number[0]), number.string[: number.start()][-1:]
+    if value >= 0:
+        return (value,)
+    return (-value, value) if before.isalnum() else (value, -value)

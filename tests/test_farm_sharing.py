@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from support.drawing import Drawing, Plan, draw_farm, is_alive
 from support.original_node import original_node
 from support.waiting import wait_until
+
+from renderonline.frames import FrameSet
 
 pytestmark = pytest.mark.slow
 
@@ -42,18 +46,39 @@ def test_each_frame_is_rendered_once_by_two_nodes(tmp_path: Path, connection_str
 
 def test_frames_with_gaps(tmp_path: Path) -> None:
     with draw_farm(tmp_path, "a", "b") as farm:
-        drawing = farm.submit("1-9x2,20", Plan(held=(1, 3)))
-        drawing.wait_for_begun(1, 3)
+        drawing = farm.submit("1-9x2,20", Plan(held=(1, 5)), ChunkFrames=2)
+        drawing.wait_for_begun(1, 5)
         drawing.let_go()
         drawing.assert_rendered_once()
+        assert {"1,3", "5,7", "9,20"} <= {chunk["Frames"] for chunk in drawing.chunks}
 
 
-@pytest.mark.parametrize("frames", ["-7-5", "-9--1x2,3"])
-def test_negative_frames(tmp_path: Path, frames: str) -> None:
-    """With an engine that takes them; Blender's command line does not."""
+STEPPED = {
+    **FRAMELESS,
+    "render_argument": f"{FRAMELESS['render_argument']} -j $RENDERONLINE:frame_step",
+}
+"""One whose command line has a place for the step."""
+
+
+@pytest.mark.parametrize("engine", [{}, STEPPED], ids=["blender", "stepped"])
+def test_negative_frames(tmp_path: Path, engine: dict[str, str], connection_string: str) -> None:
+    with draw_farm(tmp_path, "a", "b", engine=engine, connection_string=connection_string) as farm:
+        for frames, parts in {
+            "-7-1": {"-7--5", "-4--2", "-1-1"},
+            "-9--1x2,3": {"-9--5x2", "-3,-1", "3"},
+        }.items():
+            drawing = farm.submit(frames, ChunkFrames=3)
+            drawing.assert_rendered_once()
+            assert parts <= {chunk["Frames"] for chunk in drawing.chunks}
+
+
+def test_an_engine_without_a_place_for_the_step_gets_frame_after_frame(tmp_path: Path) -> None:
     with draw_farm(tmp_path, "a", "b", engine=FRAMELESS) as farm:
-        drawing = farm.submit(frames, ChunkFrames=3)
+        drawing = farm.submit("-9--1x2,3-5", ChunkFrames=3)
         drawing.assert_rendered_once()
+        assert sorted(chunk["Frames"] for chunk in drawing.chunks) == [
+            *("-1", "-3", "-5", "-7", "-9", "3-5"),
+        ]
 
 
 def test_preview_frames_come_first(tmp_path: Path) -> None:
@@ -172,22 +197,28 @@ def test_a_task_waits_for_another_one(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------- the original's machine
 
 
-def test_the_originals_node_takes_part(tmp_path: Path, connection_string: str) -> None:
+def last(words: Sequence[str], flag: str) -> int:
+    """An option's value as Blender has it in the end: a negative one is counted from the 0 before it."""
+    return [int(value) for word, value in pairwise(words) if word == flag][-1]
+
+
+@pytest.mark.parametrize("frames", ["1-12", "-8-14x2"])
+def test_the_originals_node_takes_part(tmp_path: Path, connection_string: str, frames: str) -> None:
     """It gets command lines that are whole by themselves, and says no more than that it is done."""
+    every = list(FrameSet.parse(frames))
     with original_node(["draw"]) as node:
         ports = {"original": node.port}
         with draw_farm(tmp_path, "ours", others=ports, connection_string=connection_string) as farm:
-            drawing = farm.submit("1-12", Plan(held=(1, 5)), ChunkFrames=4)
+            drawing = farm.submit(frames, Plan(held=(every[0], every[4])), ChunkFrames=4)
             start = wait_until(lambda: node.starts and node.starts[0], "it gets a part")
             words = start["arguments"].split()
-            span = {flag: int(words[words.index(flag) + 1]) for flag in ("-s", "-e")}
-            assert start["frames"] == f"{span['-s']}-{span['-e']}"
-            assert span["-e"] - span["-s"] == 3
+            theirs = range(last(words, "-s"), last(words, "-e") + 1, last(words, "-j"))
+            assert list(FrameSet.parse(start["frames"])) == list(theirs)
+            assert len(theirs) == 4
             drawing.let_go()
             wait_until(lambda: len(drawing.saved()) == 8, "ours has rendered the rest")
             node.finish()
             task = drawing.wait_for("succeeded")
             assert (task["FramesDone"], len(node.starts)) == (12, 1)
-            theirs = range(span["-s"], span["-e"] + 1)
-            assert drawing.saved() == {frame: 1 for frame in range(1, 13) if frame not in theirs}
+            assert drawing.saved() == {frame: 1 for frame in every if frame not in theirs}
             farm.house.assert_quiet()

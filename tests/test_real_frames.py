@@ -58,3 +58,39 @@ def test_checksums_are_there_before_a_download_asks(
     with zipfile.ZipFile(farm.download(task_id, tmp_path / "results.zip")) as packed:
         crcs = {Path(info.filename).name: info.CRC for info in packed.infolist()}
     assert {name: known()[name] for name in names} == {name: crcs[name] for name in names}
+
+
+@pytest.mark.parametrize("renderer", RENDERERS)
+@pytest.mark.parametrize("warm", [True, False], ids=["warm", "cold"])
+def test_frames_below_zero_and_with_a_step(
+    renderer: str,
+    warm: bool,
+    start_farm: Callable[..., Farm],
+    connection_string: str,
+    cube: Path,
+    tmp_path: Path,
+) -> None:
+    """From the submission to the ZIP, the frames' own files, and the pictures of a page."""
+    engine = {**RENDERERS[renderer], "Warm": warm}
+    farm = start_farm(connection_string=connection_string, engines=[engine])
+    task_id = farm.enqueue(cube, {"output_format": "PNG"}, Frames="-4-8x2,12")
+    detail = farm.wait_for_state(task_id, "succeeded")
+    assert detail["Task"]["Frames"] == "-4-8x2,12"
+    assert (detail["Task"]["FramesDone"], detail["Task"]["FramesTotal"]) == (8, 8)
+    assert len(detail["Chunks"]) <= 6, "not one for each frame"
+    names = {n: f"frame_{'-' * (n < 0)}{abs(n):04}.png" for n in (*range(-4, 9, 2), 12)}
+    frames = pictures(farm.download(task_id, tmp_path / "results.zip"))
+    assert set(frames) == {f"output/{name}" for name in names.values()}
+    told = farm.get(f"tasks/{task_id}/frames")["Frames"]
+    assert {frame["Frame"]: frame["Files"] for frame in told} == {n: [names[n]] for n in names}
+    files = farm.get(f"tasks/{task_id}/files?frames=-5--1,4")["Files"]
+    assert [file["Path"] for file in files] == [names[n] for n in (-2, -4, 4)]
+    for route, status in {
+        "-2/thumbnail": 200,
+        f"-2/file/{names[-2]}": 200,
+        f"2/file/{names[-2]}": 404,
+    }.items():
+        assert farm.request("GET", f"tasks/{task_id}/frames/{route}").status_code == status
+    again = farm.request("POST", f"tasks/{task_id}/requeue", json={"Frames": "-4,-2,8"})
+    assert again.status_code == 200, again.text
+    assert farm.wait_for_state(task_id, "succeeded")["Task"]["FramesDone"] == 8

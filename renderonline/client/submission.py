@@ -20,6 +20,9 @@ from renderonline.frames import FrameSet
 RANGE_ARGUMENTS = ("start_frame", "end_frame")
 """How the original knows frames: two arguments of an engine."""
 
+STEP_ARGUMENT = "frame_step"
+"""Where the engine has a place for it, the farm fills it in: from the frames, else with 1."""
+
 FORMAT_ARGUMENT = "output_format"
 """What the original calls the format of a frame, or of a movie."""
 
@@ -152,9 +155,9 @@ def prepare(
     if frames:
         _check_range(engine, frames)
     implied = set(RANGE_ARGUMENTS) if frames else set()
-    for name in values.keys() & implied:
+    for name in values.keys() & ({*implied, STEP_ARGUMENT} if frames else set()):
         raise Unusable(f"The frames are given twice: as a range and as {name}.", "Leave one out.")
-    _check_complete(engine, values.keys() | implied)
+    _check_complete(engine, values.keys() | implied | {STEP_ARGUMENT})
     if frames:
         values |= zip(RANGE_ARGUMENTS, (str(frames.first), str(frames.last)), strict=True)
     named = {spelled[name]: value for name, value in values.items()}

@@ -106,6 +106,20 @@ def test_results_are_fetched_again_whole_and_as_an_archive(
     assert names == set(zipfile.ZipFile(archive).namelist())
 
 
+def test_frames_below_zero_and_every_fourth(
+    cube: Path, ask: Callable[..., Any], tmp_path: Path
+) -> None:
+    told = ask("submit", cube, "--frames=-4-8x4,12", "--sync", tmp_path / "sync", "--wait")
+    assert told["State"] == "succeeded"
+    names = [f"frame_{n}.png" for n in ("-0004", "0000", "0004", "0008", "0012")]
+    assert sorted(file.name for file in (tmp_path / "sync").glob("*.png")) == names
+    task_id = str(told["TaskId"])
+    few = ask("download", task_id, tmp_path / "few", "--frames=-5--1,4")["Files"]
+    assert {Path(file).name for file in few} == {names[0], names[2]}
+    (archive,) = ask("download", task_id, tmp_path / "few.zip", "--zip", "--frames=-4")["Files"]
+    assert zipfile.ZipFile(archive).namelist() == [names[0]]
+
+
 def test_several_files_get_a_folder_each(
     ask: Callable[..., Any], tmp_path: Path, farm: Farm
 ) -> None:

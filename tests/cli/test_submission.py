@@ -132,6 +132,19 @@ def test_negative_frames_are_for_engines_that_take_them(
     assert "start_frame" in raised.value.hint
 
 
+def test_the_step_is_filled_in_by_the_farm(project: Path) -> None:
+    kinds = {"start_frame": "integer", "end_frame": "integer", "Frame_Step": "natural"}
+    ends = [wire.EngineArgument(name, kind) for name, kind in kinds.items()]
+    stepped = wire.EngineDetail(4, "blender", ".blend", "blender", ends)
+    frames = FrameSet.parse("1-9x2")
+    request = prepare(project, stepped, {}, frames).request()
+    assert {a.arg_type_id for a in request.arguments} == {"start_frame", "end_frame"}
+    assert request.frames == "1-9x2"
+    assert prepare(project, stepped, {"start_frame": "1", "end_frame": "9"}).frames is None
+    with pytest.raises(Unusable, match="given twice: as a range and as frame_step"):
+        prepare(project, stepped, {"frame_step": "3"}, frames)
+
+
 def test_arguments_by_hand_take_the_spelling_of_the_engine(project: Path) -> None:
     given = {"Start_Frame": "1", "end_frame": "2", "OUTPUT_FORMAT": ".jpg"}
     request = prepare(project, BLENDER, given).request()

@@ -51,6 +51,13 @@ def test_reads(line: str, said: object) -> None:
         ("frame_0012.png", "1-20", None, 12),
         ("shot-0012.png", "1-20", None, 12),
         ("shot_-0003.png", "-5--1", None, -3),
+        ("frame_-0003.png", "-5-5", None, -3),
+        ("-0003.png", "-5-5", None, -3),
+        ("shot-0003.png", "-5-5", None, 3),
+        ("shot--0003.png", "-5-5", None, -3),
+        ("shot-0003.png", "-5-5", -3, -3),  # the name is `shot`, and Blender puts -0003 behind it
+        ("shot_-0003.png", "-5-5", 3, 3),  # the name is `shot_-`
+        ("shot-0003.png", "-5--1", None, -3),
         ("v002_0007_L.png", "7", None, 7),
         ("frame_0001.jp2", "1-2", 1, 1),
         ("frame.0001", "1-2", None, 1),
