@@ -133,16 +133,16 @@ class BlenderReader:
 
     def _look(self, path: Path) -> list[EngineEvent]:
         """Open a file that is said to be written."""
-        fault = images.fault(path) if path.is_absolute() else None
-        if fault:
+        seen = images.look(path) if path.is_absolute() else images.Look(None)
+        if seen.fault:
             self._was_disk_full = self._was_disk_full or is_disk_full(path.parent)
-            self._faults[path] = f"{path.name} {fault}."
+            self._faults[path] = f"{path.name} {seen.fault}."
             return [Notice(self._faults[path])]
         self._faults.pop(path, None)
         self.reading.files_saved += 1
         self._survived |= self._troubles
         self._troubles.clear()
-        return self._odd_size(path)
+        return self._odd_size(path, seen.size_px)
 
     def _begins(self, frame: int | None) -> list[EngineEvent]:
         """Another frame than the open one is at work: nothing more of that will be written."""
@@ -157,13 +157,10 @@ class BlenderReader:
         *others, last = files
         return [*map(FrameSaved, others), FrameSaved(last, frame), *self._done(frame)]
 
-    def _odd_size(self, path: Path) -> list[EngineEvent]:
+    def _odd_size(self, path: Path, size: tuple[int, int] | None) -> list[EngineEvent]:
         """A word to the owner, once: the frame counts, since a driver or an add-on may want it so."""
         expected = (self._owes.width_px, self._owes.height_px)
-        if None in expected or self._has_told_size or not path.is_absolute():
-            return []
-        size = images.size_px(path)
-        if size is None or size == expected:
+        if None in expected or self._has_told_size or size is None or size == expected:
             return []
         self._has_told_size = True
         was, wanted = (f"{width} × {height}" for width, height in (size, expected))

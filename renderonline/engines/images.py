@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -31,60 +32,61 @@ _SIZE_AT = {
 _NO_SIZE = 0xFFFFFFFF  # what stands there where the writer did not know
 
 
-def fault(path: Path) -> str | None:
-    """What is wrong with the file ("is empty"), to follow its name in a sentence; None if nothing.
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of a file."""
+
+    fault: str | None  # what is wrong with it ("is empty"), to follow its name in a sentence
+    size_px: tuple[int, int] | None = None  # width and height, of an image that Pillow reads
+
+
+def look(path: Path) -> Look:
+    """Open a file, once. Takes as long as reading the image.
 
     Images are decoded whole where Pillow can; of OpenEXR, DPX and Cineon the length is checked, of
-    HDR the first bytes, and of a file that is no image only that it has a size. Takes as long as
-    reading the image.
+    HDR the first bytes, and of a file that is no image only that it has a size.
     """
     try:
         if path.stat().st_size == 0:
-            return "is empty"
+            return Look("is empty")
         extension = path.suffix.lower()
         if extension in _DECODED:
-            return _decoding_fault(path)
+            return _decoded(path)
         if extension == ".exr":
-            return _exr_fault(path)
-        return _magic_fault(path, _MAGIC.get(extension, ()))
+            return Look(_exr_fault(path))
+        return Look(_magic_fault(path, _MAGIC.get(extension, ())))
     except FileNotFoundError:
-        return "is not there"
+        return Look("is not there")
     except OSError as error:
-        return f"cannot be read ({error.strerror or error})"
+        return Look(f"cannot be read ({error.strerror or error})")
 
 
-def size_px(path: Path) -> tuple[int, int] | None:
-    """Width and height of an image that Pillow reads; None of anything else."""
-    if path.suffix.lower() not in _DECODED:
-        return None
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path) as image:
-                return image.size
-    except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
-        return None
+def fault(path: Path) -> str | None:
+    """What is wrong with the file, as `look` tells it; None if nothing."""
+    return look(path).fault
 
 
-def _decoding_fault(path: Path) -> str | None:
+def _decoded(path: Path) -> Look:
     # A picture that Pillow suspects to be a decompression bomb is merely a large render here; it
     # is not worth the memory to decode it again.
+    size_px = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             with Image.open(path) as image:
+                size_px = image.size
                 image.load()
     except Image.DecompressionBombError:
-        return None
+        return Look(None)
     except UnidentifiedImageError:
-        return "is not an image"
+        return Look("is not an image")
     except OSError as error:
         if error.errno is not None:
             raise  # the disk's word, not Pillow's
-        return "is cut off or damaged"
+        return Look("is cut off or damaged", size_px)
     except (SyntaxError, ValueError, struct.error):
-        return "is cut off or damaged"
-    return None
+        return Look("is cut off or damaged", size_px)
+    return Look(None, size_px)
 
 
 def _exr_fault(path: Path) -> str | None:

@@ -57,6 +57,7 @@ class Account:
         self._order = order
         self._returns = returns
         self._to = to
+        self._is_behind = False  # the journal lacks a frame that was saved
         self._spoiled: str | None = None  # what can never arrive, and why
         self._reporter: Reporter = NoReporter()
         self._lock = threading.Lock()
@@ -106,13 +107,18 @@ class Account:
         self._record.line()
 
     def read(self, events: Sequence[EngineEvent], reading: Reading) -> None:
-        """What a line told. Warnings and progress are passed on."""
+        """What a line told. Warnings and progress are passed on. `keep` follows soon."""
         for event in events:
             if isinstance(event, Notice):
                 self._reporter.warning(event.text)
         is_frame_done = self._record.read(events, reading)
         self._reporter.progress(self._record.task())
-        if is_frame_done:
+        self._is_behind = self._is_behind or is_frame_done
+
+    def keep(self) -> None:
+        """Bring the journal up to date, once there is time: the end of a chunk of one frame comes
+        with that frame, and the next one waits for it."""
+        if self._is_behind:
             self._write()
 
     def finish(self, outcome: Outcome) -> None:
@@ -121,11 +127,11 @@ class Account:
 
     def tell_end(self) -> None:
         """Tell how it ended, once its results have arrived."""
-        self._write()
         if self._to is None:
             self._tell_end()
             return
         if not self._returns.is_empty(self._to):
+            self._write()
             self._reporter.rendered()  # so that the machine gets its next chunk meanwhile
         self._returns.when_empty(self._to, self._tell_end)
 
@@ -190,6 +196,7 @@ class Account:
 
     def _write(self) -> None:
         """Bring the journal up to date."""
+        self._is_behind = False
         with self._lock:
             if self._is_released:
                 return

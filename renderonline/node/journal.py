@@ -81,10 +81,12 @@ class Journal:
 
     def remove(self, task: HpcTask) -> None:
         """The api knows all of this attempt."""
+        file = self._file(task)
         try:
-            self._file(task).unlink(missing_ok=True)
+            file.with_suffix(".part").unlink(missing_ok=True)  # of a node that was killed
+            file.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("%s cannot be deleted: %s", self._file(task), error.strerror)
+            log.warning("%s cannot be deleted: %s", file, error.strerror)
 
     def left_behind(self) -> list[Entry]:
         """The entries of nodes that have ended, oldest first. Files that cannot be read are removed.
@@ -96,10 +98,15 @@ class Journal:
         return [entry for entry in found if entry.node is None or entry.node.find() is None]
 
     def _read_all(self) -> Iterator[Entry]:
-        for file in sorted(self._folder.glob("*.json")):
+        for file in sorted([*self._folder.glob("*.json"), *self._folder.glob("*.part")]):
+            is_part = file.suffix == ".part"
+            if is_part and file.with_suffix(".json").exists():
+                continue
             try:
                 yield wire.decode(file.read_bytes(), Entry)
             except (OSError, wire.WireError) as error:
+                if is_part:
+                    continue  # somebody may be writing it just now
                 log.warning("%s is no entry of the journal; it is removed (%s)", file, error)
                 with contextlib.suppress(OSError):
                     file.unlink()
@@ -112,7 +119,12 @@ class Journal:
 
 
 def _replace(file: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, whole or not at all. Raises OSError."""
+    """Write a file that only its owner can read, whole or not at all: it, or its `.part`, is there
+    at any moment. Raises OSError.
+
+    The old one goes first: a file that takes another's place is written to the disk at once by some
+    file systems (ext4), which costs several times as much.
+    """
     part = file.with_suffix(".part")
     try:
         descriptor = _create(part)
@@ -121,6 +133,7 @@ def _replace(file: Path, content: bytes) -> None:
         descriptor = _create(part)
     with open(descriptor, "wb", buffering=0) as stream:
         stream.write(content)
+    file.unlink(missing_ok=True)
     part.replace(file)
 
 

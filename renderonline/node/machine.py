@@ -197,6 +197,7 @@ class Machine:
     def _keep(self, order: Order) -> None:
         account = self._books.open(order)
         account.accepted()
+        self._workplace.warm.expect(order)
         self._waiting = waiting = Waiting(order, account)
         if order.place.project is not None and not self._workplace.trees.is_ready(order):
             threading.Thread(

@@ -88,6 +88,11 @@ class Rendering(Protocol):
         """See RenderProcess. Ends when the chunk is over."""
         ...
 
+    @property
+    def has_more(self) -> bool:
+        """Whether there is more of the output, or its end: whoever takes it will not wait."""
+        ...
+
     def wait(self) -> int:
         """The chunk's exit code, negative for a signal, once it is over."""
         ...
@@ -147,6 +152,11 @@ class RenderProcess:
         while chunk := self._next_chunk():
             yield from splitter.feed(chunk)
         yield from splitter.rest()
+
+    @property
+    def has_more(self) -> bool:
+        """See Rendering."""
+        return not self._chunks.empty()
 
     def wait(self) -> int:
         """The exit code (negative: the signal that ended it), once its whole tree has ended."""

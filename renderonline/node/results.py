@@ -117,11 +117,11 @@ class DeskResults:
         self._real_places = [self._real_desk, *([beside.root.resolve()] if beside else [])]
 
     def deliver(self, file: Path, frame: int | None) -> str | None:
+        fault = self.fault()
         named = self._named(file)
-        others = self._of_frame(frame)
+        others = self._of_frame(frame) if fault is None else {}
         found = {f: name for f, name in others.items() if f not in named} | named
-        fault = self.fault() if found else None
-        if fault is not None:
+        if found and fault is not None:
             return fault
         try:
             self._take_away(found, frame)
@@ -134,7 +134,7 @@ class DeskResults:
 
     def _of_frame(self, frame: int | None) -> dict[Path, Path]:
         """What lies on the desk of a frame, and its names."""
-        if frame is None or self.fault() is not None:
+        if frame is None:
             return {}
         owed = FrameSet.of([frame])
         names = [name for name in self._left() if frame_of(name.name, owed, None) == frame]
@@ -278,6 +278,14 @@ def move(file: Path, target: Path) -> None:
 
 def clear(folder: Path) -> None:
     """Remove a folder with all that is in it, or a link in its place. Raises OSError."""
+    try:
+        folder.rmdir()  # it is empty, mostly: what was written has been taken away
+    except FileNotFoundError:
+        return
+    except OSError:
+        pass
+    else:
+        return
     if _is_link(folder):
         folder.unlink()
     elif folder.is_dir():

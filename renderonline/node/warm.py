@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,14 +63,22 @@ class WarmRenderers:
         self._lock = threading.Lock()  # also held while a renderer ends: the next one waits for it
         self._latest: Open | None = None  # rendering, or kept
         self._kept: Open | None = None  # between two chunks
-        self._timer: threading.Timer | None = None
+        self._expected: tuple[Order, Session | None] | None = None
+        self._kept_at = 0.0  # of time.monotonic
+        self._timer: threading.Timer | None = None  # runs on over chunks: a thread for each costs
+
+    def expect(self, order: Order) -> None:
+        """This one will come next: work out now how it could be rendered. Changes nothing else."""
+        self._expected = order, _session(order)
 
     def process(self, order: Order, start: Start) -> Rendering:
         """What renders the order: the renderer that is open, or one that is started now.
 
         Raises Refusal. Blocks while another renderer ends, at most about QUIT_S.
         """
-        session = _session(order)
+        expected, session = self._expected or (None, None)
+        if expected is not order:
+            session = _session(order)
         fit = _fit(order, session) if session else None
         with self._lock:
             kept = self._take()
@@ -90,6 +99,9 @@ class WarmRenderers:
         with self._lock:
             self._latest = None
             kept = self._take()
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
             if kept is not None:
                 kept.end()
 
@@ -99,24 +111,30 @@ class WarmRenderers:
             if opened is not self._latest or opened.is_too_large(self._bounds):
                 opened.end()
                 return False
-            self._kept = opened
-            self._timer = threading.Timer(self._bounds.idle_s, self._expire, [opened])
-            self._timer.daemon = True
-            self._timer.start()
+            self._kept, self._kept_at = opened, time.monotonic()
+            if self._timer is None:
+                self._expire_in(self._bounds.idle_s)
             return True
 
-    def _expire(self, opened: Open) -> None:
-        """Nobody has needed it for a while. On the timer's thread."""
+    def _expire_in(self, seconds: float) -> None:
+        self._timer = threading.Timer(seconds, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expire(self) -> None:
+        """End what nobody has needed for a while. On the timer's thread."""
         with self._lock:
-            if self._kept is opened:
-                self._take()
-                opened.end()
+            self._timer = None
+            if self._kept is None:
+                return
+            left_s = self._kept_at + self._bounds.idle_s - time.monotonic()
+            if left_s > 0:
+                self._expire_in(left_s)
+            elif (kept := self._take()) is not None:
+                kept.end()
 
     def _take(self) -> Open | None:
         kept, self._kept = self._kept, None
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
         return kept
 
 
@@ -170,6 +188,10 @@ class WarmChunk:
     @property
     def is_warm(self) -> bool:
         return self._is_warm
+
+    @property
+    def has_more(self) -> bool:
+        return self._opened.process.has_more
 
     def lines(self) -> Iterator[str]:
         for line in self._opened.lines:

@@ -218,6 +218,8 @@ class Attempt:
         for line in tools.process.lines():
             tools.log.write(line)
             self._read(tools, line)
+            if not tools.process.has_more:
+                self.account.keep()
         exit_code = tools.process.wait()
         if exit_code == 0:
             self._take(tools, tools.reader.rest())
@@ -296,19 +298,20 @@ class Attempt:
         return Verdict(False, Cause.MACHINE, message)
 
     def _finish(self, outcome: Outcome) -> None:
+        """The next renderer waits for `_on_over`: what can be done behind that, is."""
         verdict = outcome.verdict
         how = "succeeded" if verdict.is_success else f"failed: {verdict.message}"
-        log.info("task %d %s (exit code %s)", self.order.task_id, how, outcome.exit_code)
         if self._tools is not None:
             self._tools.log.write(f"[exit code {outcome.exit_code}; {how}]")
             self._tools.log.close()
             with contextlib.suppress(OSError):  # the next attempt clears it, or says why it cannot
                 self._tools.results.close()
-        if self.order.place.project is not None:
-            self._workplace.trees.let_go(self.order)
         self._is_begun.set()
         self._on_over(outcome)
+        if self.order.place.project is not None:
+            self._workplace.trees.let_go(self.order)
         self._is_over.set()
+        log.info("task %d %s (exit code %s)", self.order.task_id, how, outcome.exit_code)
         self.account.tell_end()
 
 
@@ -334,10 +337,10 @@ def _equip(order: Order, workplace: Workplace) -> Tools:
     """Make what an attempt needs, its process last. Raises Refusal."""
     reader = order.renderer.adapter.reader(order.owes, order.command)
     results = _results(order, workplace)
-    log_ = _open_log(order, workplace)
+    process = _spawn(order, workplace)
     with ExitStack() as undo:
-        undo.callback(log_.close)
-        process = _spawn(order, workplace, log_)
+        undo.callback(process.abandon)
+        log_ = _open_log(order, workplace)  # afterwards: a renderer that is open is at work by now
         undo.pop_all()
     log.info("task %d started as process %d, log %s", order.task_id, process.pid, log_.file)
     return Tools(process, reader, results, log_)
@@ -370,12 +373,11 @@ def _open_log(order: Order, workplace: Workplace) -> AttemptLog:
     return log_
 
 
-def _spawn(order: Order, workplace: Workplace, log_: AttemptLog) -> Rendering:
-    environment = child_environment(
-        os.environ, order.renderer.environment, order.working_dir, bundle_dir()
-    )
-
+def _spawn(order: Order, workplace: Workplace) -> Rendering:
     def start(command: list[str], takes_requests: bool) -> RenderProcess:
+        environment = child_environment(
+            os.environ, order.renderer.environment, order.working_dir, bundle_dir()
+        )
         return RenderProcess(
             workplace.spawner, command, order.working_dir, environment, takes_requests
         )
@@ -383,5 +385,7 @@ def _spawn(order: Order, workplace: Workplace, log_: AttemptLog) -> Rendering:
     try:
         return workplace.warm.process(order, start)
     except Refusal as refusal:
+        log_ = _open_log(order, workplace)
         log_.write(f"[not started: {refusal}]")
+        log_.close()
         raise

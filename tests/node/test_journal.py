@@ -64,6 +64,25 @@ def test_what_a_node_leaves_in_good_order_is_found(tmp_path: Path) -> None:
     assert len(Journal(tmp_path).left_behind()) == 1
 
 
+def test_an_entry_is_there_at_any_moment_of_its_replacement(tmp_path: Path) -> None:
+    """A node may be killed between two steps: half a new one, or the new one without its name."""
+    file = predecessor(tmp_path, entry_of())
+    part = file.with_suffix(".part")
+    part.write_bytes(file.read_bytes()[:40])
+    assert len(Journal(tmp_path).left_behind()) == 1
+    file.replace(part)
+    (found,) = Journal(tmp_path).left_behind()
+    Journal(tmp_path).remove(found.task)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_half_a_new_entry_is_left_to_whoever_writes_it(tmp_path: Path) -> None:
+    part = tmp_path / "3.part"
+    part.write_bytes(b"{")
+    assert Journal(tmp_path).left_behind() == []
+    assert part.exists()
+
+
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"Task": 3}', b"\0" * 100])
 def test_a_torn_file_is_removed(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "3.json").write_bytes(content)

@@ -39,7 +39,9 @@ def settings(folder: Path, **more: Any) -> Json:
 
 
 def journal(folder: Path) -> list[Path]:
-    return sorted((folder / "data" / "journal").glob("*.json"))
+    """Its entries; one that is being replaced is a `.part` for a moment."""
+    found = list((folder / "data" / "journal").iterdir())
+    return sorted({file.with_suffix(".json"): file for file in found}.values())
 
 
 def told(api: ListeningApi) -> Json:

@@ -13,6 +13,7 @@ import psutil
 import pytest
 import requests
 from support.processes import Service, run_cli, service, write_config
+from support.waiting import wait_until
 
 from .renderers import TREE, family, is_alive, wait_until_gone, write_script
 
@@ -130,7 +131,8 @@ def test_a_closed_node_does_not(tmp_path: Path) -> None:
 def test_no_guard_is_left_behind(tmp_path: Path) -> None:
     with service("node", tmp_path, settings(tmp_path)) as node:
         (guard,) = psutil.Process(node.pid).children()
-        assert guard.cmdline()[-1] == "renderonline.node.guard"
+        line = wait_until(guard.cmdline, "it has begun")
+        assert line[-1] == "renderonline.node.guard"
         assert node.terminate() == 0
         assert not is_alive(guard.pid)
 
