@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
 import ssl
@@ -11,20 +12,30 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from queue import Queue
 
 from renderonline.config import CertificateFiles
 
 PIECE_BYTES = 1 << 20
+BUFFERS = 8
+"""That may wait to be hashed: more than a core's cache holds would have to be fetched again."""
 
 
 # --------------------------------------------------------------------------- the limit of an upload
 
 
-def to_disk(file: Path, target: Path, certificate: CertificateFiles | None = None) -> float:
+def to_disk(
+    file: Path,
+    target: Path,
+    certificate: CertificateFiles | None = None,
+    is_hashed: bool = False,
+) -> float:
     """Seconds for a file through a connection of loopback into another one, flushed: what an upload
-    could cost that does nothing else. With a certificate over TLS."""
+    could cost that does nothing else. With a certificate over TLS; `is_hashed`: whose receiver makes
+    the file's SHA-256 as well, on a thread of its own."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        receiving = threading.Thread(target=_receive, args=(listener, target, certificate))
+        args = (listener, target, certificate, is_hashed)
+        receiving = threading.Thread(target=_receive, args=args)
         receiving.start()
         began = time.perf_counter()
         with _connected(listener, certificate) as connection, file.open("rb") as reader:
@@ -48,21 +59,66 @@ def _connected(listener: socket.socket, certificate: CertificateFiles | None) ->
     return context.wrap_socket(connection, server_hostname="127.0.0.1")
 
 
-def _receive(listener: socket.socket, target: Path, certificate: CertificateFiles | None) -> None:
+def _receive(
+    listener: socket.socket, target: Path, certificate: CertificateFiles | None, is_hashed: bool
+) -> None:
     connection, _ = listener.accept()
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate.fullchain_pem_path, certificate.priv_pem_path)
         connection = context.wrap_socket(connection, server_side=True)
-    buffer = bytearray(PIECE_BYTES)
-    view = memoryview(buffer)
-    with connection, target.open("wb", buffering=0) as writer:
+    with connection, target.open("wb", buffering=0) as writer, _hashing(is_hashed) as hashing:
+        buffer = hashing.buffer()
         while count := connection.recv_into(buffer):
-            writer.write(view[:count])
+            writer.write(memoryview(buffer)[:count])
+            hashing.take(buffer, count)
+            buffer = hashing.buffer()
         os.fsync(writer.fileno())
         if isinstance(connection, ssl.SSLSocket):
             with suppress(OSError):
                 connection.unwrap()
+
+
+class _Hashing:
+    """Hashes buffers that were filled, on a thread of its own, and hands them out again."""
+
+    def __init__(self, is_on: bool) -> None:
+        self._is_on = is_on
+        self._free: Queue[bytearray] = Queue()
+        self._filled: Queue[tuple[bytearray, int] | None] = Queue()
+        for _ in range(BUFFERS if is_on else 1):
+            self._free.put(bytearray(PIECE_BYTES))
+        self.thread = threading.Thread(target=self._run)
+
+    def buffer(self) -> bytearray:
+        return self._free.get()
+
+    def take(self, buffer: bytearray, count: int) -> None:
+        if self._is_on:
+            self._filled.put((buffer, count))
+        else:
+            self._free.put(buffer)
+
+    def end(self) -> None:
+        self._filled.put(None)
+
+    def _run(self) -> None:
+        digest = hashlib.sha256()
+        while (taken := self._filled.get()) is not None:
+            buffer, count = taken
+            digest.update(memoryview(buffer)[:count])
+            self._free.put(buffer)
+
+
+@contextmanager
+def _hashing(is_on: bool) -> Iterator[_Hashing]:
+    hashing = _Hashing(is_on)
+    hashing.thread.start()
+    try:
+        yield hashing
+    finally:
+        hashing.end()
+        hashing.thread.join()
 
 
 # --------------------------------------------------------------------------- counting

@@ -6,7 +6,7 @@ in the same run. The parts, one of which `--only` chooses:
 
 - `upload`: one large file by our client (tus, its hash known) and by the original's multipart
   `enqueue`, against a bare socket whose other end writes the same bytes to the same disk and flushes
-  them; over TLS against such a socket with TLS, too. How much the api's memory grows meanwhile, and
+  them; against one that makes their SHA-256, too, as a store by hash must; over TLS both with TLS. How much the api's memory grows meanwhile, and
   how many bytes it writes for each byte of the file.
 - `project`: what is sent of a project when it is submitted again, and what its node fetches then; how
   long it takes from the submission until the renderer has the project before it.
@@ -157,17 +157,20 @@ class Way:
 def uploads(run: Run) -> None:
     """Print the rates of both ways against bare sockets, each round with other bytes."""
     ways = [Way("tus", 0.8, 1.0, tus), Way("multipart", 0.3, 2.0, multipart)]
-    bare: list[float] = []
-    secure: list[float] = []
+    sinks = {"a bare socket": (None, False), "one that hashes": (None, True)}
+    if run.certificate:
+        sinks |= {
+            "one with TLS": (run.certificate, False),
+            "with TLS that hashes": (run.certificate, True),
+        }
+    bare: dict[str, list[float]] = {name: [] for name in sinks}
     hashing: list[float] = []
     file = large_file(run.folder / "scene.drawn", run.size_bytes)
     with farm(run.folder / "farm", [reader(run.folder)], 0, None, run.certificate) as running:
         for _ in range(ROUNDS):
-            settle(run.folder, run.size_bytes)
-            bare.append(to_disk(file, run.folder / "sink"))
-            if run.certificate:
+            for name, (certificate, is_hashed) in sinks.items():
                 settle(run.folder, run.size_bytes)
-                secure.append(to_disk(file, run.folder / "sink", run.certificate))
+                bare[name].append(to_disk(file, run.folder / "sink", certificate, is_hashed))
             for way in ways:
                 stir(file)
                 hashing.append(remembered(file))
@@ -176,15 +179,16 @@ def uploads(run: Run) -> None:
                     way.send(running, file)
                 way.found.append(spent)
                 make_room(running)
-    rate = run.size_bytes / 2**20 / statistics.median(bare)
+    pieces = [
+        f"{name} {statistics.median(found):.2f} s ({min(found):.2f} to {max(found):.2f})"
+        for name, found in bare.items()
+    ]
     print(
-        f"  {run.size_bytes / 2**30:g} GiB to a bare socket that writes to disk and flushes: "
-        f"{statistics.median(bare):.2f} s ({min(bare):.2f} to {max(bare):.2f}, {rate:.0f} MiB/s)"
-        + (f"; with TLS {statistics.median(secure):.2f} s" if secure else "")
-        + f"; hashing it {statistics.median(hashing):.2f} s, not in what follows"
+        f"  {run.size_bytes / 2**30:g} GiB to disk and flushed: {'; '.join(pieces)}; hashing it "
+        f"beforehand {statistics.median(hashing):.2f} s, not in what follows"
     )
     for way in ways:
-        show_way(way, run.size_bytes, bare, secure)
+        show_way(way, run.size_bytes, bare)
 
 
 def make_room(running: Farm) -> None:
@@ -195,16 +199,16 @@ def make_room(running: Farm) -> None:
         file.unlink()
 
 
-def show_way(way: Way, size_bytes: int, bare: list[float], secure: list[float]) -> None:
+def show_way(way: Way, size_bytes: int, bare: dict[str, list[float]]) -> None:
     """Print a line of the table. Rates are compared within a round: the disk's pace changes."""
     took = statistics.median(spent.seconds for spent in way.found)
     grown = max(spent.grown_bytes for spent in way.found) / 2**20
     written = [s.written_bytes / size_bytes for s in way.found if s.written_bytes is not None]
     times = f"{statistics.median(written):.2f}" if written else "?"
+    shares = ", ".join(f"{share(way, found):.2f} of {name}" for name, found in bare.items())
     print(
-        f"  {way.name:<10} {took:5.2f} s, {share(way, bare):.2f} of the socket ({way.least})"
-        + (f", {share(way, secure):.2f} of the one with TLS" if secure else "")
-        + f"; the api grows by {grown:.0f} MiB (96), writes {times} x the file ({way.most:g})"
+        f"  {way.name:<10} {took:5.2f} s: {shares} ({way.least}); the api grows by {grown:.0f} MiB "
+        f"(96), writes {times} x the file ({way.most:g})"
     )
 
 
