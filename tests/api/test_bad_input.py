@@ -267,6 +267,9 @@ ENQUEUES: dict[str, Body] = {
     "frames with gaps, of a task in one piece": multipart.body(
         [request_with(Arguments=[], Frames="1,5,9"), FILE]
     ),
+    "frames negative, of an engine that may not take them": multipart.body(
+        [request_with(Arguments=[], Frames="-5--1"), FILE]
+    ),
     "frames negative, and inverted": multipart.body(
         [request_with(Arguments=[], Frames="-1--5"), FILE]
     ),
@@ -349,6 +352,8 @@ ARGUMENTS: dict[str, tuple[str, Values]] = {
     "a number and a zero byte": ("any", [("start_frame", "1\0"), LAST]),
     "a number in other digits": ("any", [("start_frame", "٣"), LAST]),
     "negative where it is natural": ("any", [FIRST, LAST, ("counted", "-1")]),
+    "negative frames of an engine that may not take them": ("any", [("start_frame", "-1"), LAST]),
+    "negative where it is natural, for Blender": ("blend", [FIRST, LAST, ("counted", "-1")]),
     "a negative frame and an option": ("any", [("start_frame", "-1 -P"), LAST]),
     "no number behind the hyphen": ("any", [("start_frame", "-"), LAST]),
     "no value": ("any", [("start_frame", ""), LAST]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -30,17 +31,20 @@ MOVIE = replace(
 ANY = replace(BLENDER, adapter="generic", render_argument=f"any {S} {E}")
 ANY_STEPPED = replace(ANY, render_argument=f"any {S} {E} {J}")
 
-TYPES = [
-    *(ArgType(name, "integer", None, None) for name in ("start_frame", "end_frame")),
-    ArgType("frame_step", "natural", None, None),
-]
+NAMES = ("start_frame", "end_frame", "frame_step")
+TYPES = [ArgType(name, "natural", None, None) for name in NAMES]
+INTEGERS = [ArgType(name, "integer", None, None) for name in NAMES]
+"""What an admin makes of the types for an engine that takes negative frames, too."""
+
 PLACE = Place(Path("/task/a.blend"), Path("/task"), Path("/o"))
 
 
-def build(engine: Engine, frames: str | None, **values: str) -> Command:
+def build(
+    engine: Engine, frames: str | None, types: Sequence[ArgType] = TYPES, **values: str
+) -> Command:
     """What a submission of these frames becomes."""
-    wanted = commands.add_frames(values, frames, engine, TYPES)
-    return commands.build(engine, values, TYPES, PLACE, wanted)
+    wanted = commands.add_frames(values, frames, engine, types)
+    return commands.build(engine, values, types, PLACE, wanted)
 
 
 def chunk(engine: Engine, command: Command, frames: str) -> tuple[str, str | None]:
@@ -73,7 +77,7 @@ def chunk(engine: Engine, command: Command, frames: str) -> tuple[str, str | Non
 )
 def test_chunk(engine: Engine, frames: str, expected: str) -> None:
     """Whatever else the task has, a chunk is those frames and no other."""
-    command = build(engine, f"{frames},100-103")
+    command = build(engine, f"{frames},100-103", TYPES if engine.adapter == "blender" else INTEGERS)
     argv, owed = chunk(engine, command, frames)
     assert argv == expected
     assert owed == (None if engine.adapter == "generic" else frames)
@@ -118,6 +122,8 @@ def test_submission(
     [
         (LISTED, "-5-3", {}, "would be read as an option"),
         (SINGLE, None, {"start_frame": "-5"}, "Blender counts them from the scene's last one"),
+        (ANY, "-5-3", {}, "'-5' is not a value for start_frame: it should be of type natural"),
+        (ANY, None, {"start_frame": "-5", "end_frame": "3"}, "should be of type natural"),
         (STEPPED, "1-9x2", {"frame_step": "3"}, "the argument frame_step contradict each other"),
         (STEPPED, "1-9", {"frame_step": "3"}, "the argument frame_step contradict each other"),
         (BLENDER, None, {"start_frame": "-2", "end_frame": "-9"}, "inverted: -2 to -9"),
@@ -133,6 +139,17 @@ def test_refuses(engine: Engine, frames: str | None, values: dict[str, str], say
     with pytest.raises(BadArgument) as raised:
         build(engine, frames, **values)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("adapter", ["blender", "bpy"])
+def test_a_rule_of_the_admins_own_holds(adapter: str) -> None:
+    ruled = [replace(kind, regex="[0-9]{1,3}") for kind in TYPES]
+    engine = replace(BLENDER, adapter=adapter)
+    assert str(build(engine, "-5-3").frames) == "-5-3"
+    with pytest.raises(BadArgument, match="should match"):
+        build(engine, "-5-3", ruled)
+    with pytest.raises(BadArgument, match="of type word"):
+        build(engine, "-5-3", [replace(kind, type="word") for kind in TYPES])
 
 
 @pytest.mark.parametrize(

@@ -101,15 +101,17 @@ def test_engines_say_what_a_submission_needs(house: House) -> None:
         "end_frame",
         "output_format",
     }
+    frames = {a["ArgTypeId"]: a["Type"] for a in engines["blender"]["Arguments"]}
+    assert frames["start_frame"] == frames["end_frame"] == "integer", "Blender takes those below 0"
     assert engines["any"] == {
         "EngineId": 2,
         "Name": "any",
         "Extension": ".any",
         "Adapter": "generic",
         "Arguments": [
-            {"ArgTypeId": "end_frame", "Type": "integer", "Regex": None, "Default": None},
+            {"ArgTypeId": "end_frame", "Type": "natural", "Regex": None, "Default": None},
             {"ArgTypeId": "note", "Type": "word", "Regex": "[^;]{0,40}", "Default": "none"},
-            {"ArgTypeId": "start_frame", "Type": "integer", "Regex": None, "Default": None},
+            {"ArgTypeId": "start_frame", "Type": "natural", "Regex": None, "Default": None},
         ],
     }
 

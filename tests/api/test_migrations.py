@@ -45,9 +45,9 @@ def test_nothing_becomes_a_farm(database: Database) -> None:
     assert rows(database, "SELECT name, extension FROM engines") == [("blender", ".blend")]
     types = rows(database, "SELECT argtype_id, type FROM argtypes ORDER BY argtype_id")
     assert types == [
-        ("end_frame", "integer"),
+        ("end_frame", "natural"),
         ("output_format", "extension"),
-        ("start_frame", "integer"),
+        ("start_frame", "natural"),
     ]
     for table in ("users", "machines", "renders", "tasks", "queue"):
         assert rows(database, f"SELECT * FROM {table}") == []
@@ -292,43 +292,6 @@ def test_earlier_version_of_ours_keeps_its_states(
         "by hand",
         None,
     )
-
-
-FRAME_TYPES = (
-    "SELECT type, regex FROM argtypes WHERE argtype_id IN ('start_frame', 'end_frame')"
-    " ORDER BY argtype_id"
-)
-
-
-@pytest.mark.parametrize(
-    ("by_admin", "expected"),
-    [
-        ("type = 'natural'", [("integer", None), ("integer", None)]),
-        ("type = 'natural', regex = '[0-9]'", [("natural", "[0-9]"), ("integer", None)]),
-        ("type = 'natural', default_value = '1'", [("natural", None), ("integer", None)]),
-        ("type = 'real'", [("real", None), ("integer", None)]),
-    ],
-)
-def test_earlier_version_of_ours_takes_negative_frames(
-    open_again: OpenDatabase, by_admin: str, expected: list[tuple[str, str | None]]
-) -> None:
-    """Where its two types are what it was filled with; no other is touched, and none a second time."""
-    database = open_again()
-    execute(database, "UPDATE argtypes SET type = 'natural' WHERE argtype_id = 'start_frame'")
-    execute(database, f"UPDATE argtypes SET {by_admin} WHERE argtype_id = 'end_frame'")
-    execute(database, "INSERT INTO argtypes (argtype_id, type) VALUES ('samples', 'natural')")
-    execute(database, "UPDATE schema_version SET version = 3")
-    database.close()
-    again = open_again()
-    assert rows(again, FRAME_TYPES) == expected
-    assert rows(again, "SELECT type FROM argtypes WHERE argtype_id = 'samples'") == [("natural",)]
-    execute(again, "UPDATE argtypes SET type = 'natural' WHERE argtype_id = 'start_frame'")
-    again.close()
-    assert rows(open_again(), FRAME_TYPES)[1] == ("natural", None), "an admin's choice stays"
-
-
-def test_the_originals_types_stay(adopted: Database) -> None:
-    assert rows(adopted, FRAME_TYPES) == [("natural", None), ("natural", None)]
 
 
 # --------------------------------------------------------------------------- schema.sql

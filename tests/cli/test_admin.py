@@ -44,7 +44,7 @@ def test_an_empty_database_is_set_up_by_the_first_command(ask: Admin) -> None:
     assert [(e["Name"], e["Extension"]) for e in ask("engine", "list")] == [("blender", ".blend")]
     types = {t["ArgTypeId"]: t["Type"] for t in ask("argtype", "list")}
     assert types.keys() == {"start_frame", "end_frame", "output_format"}
-    assert types["start_frame"] == types["end_frame"] == "integer"
+    assert types["start_frame"] == types["end_frame"] == "natural"
     assert (ask("user", "list"), ask("machine", "list")) == ([], [])
 
 

@@ -18,7 +18,7 @@ from renderonline.wire import ChunkState, TaskState
 
 log = logging.getLogger(__name__)
 
-VERSION = 4
+VERSION = 3
 """Version of the data. A database that says a higher one was written by a newer program."""
 
 # The original's one- and two-byte ids: (table, column). MySQL only; SQLite's integers have no width.
@@ -60,8 +60,7 @@ def bring_up(database: Database) -> None:
         if not is_new:
             _add_columns(database)
             _add_indexes(database)
-    before = None if is_new else version
-    database.transact(lambda tx: _bring_up_rows(tx, before))
+    database.transact(lambda tx: _bring_up_rows(tx, is_original=not is_new and version == 0))
 
 
 def _version(existing: set[str]) -> int:
@@ -118,27 +117,11 @@ def _widen_ids(database: Database) -> None:
         )
 
 
-def _bring_up_rows(_transaction: Transaction, before: int | None) -> None:
-    """`before`: the version that the rows have; 0: the original's, None: there are none."""
-    if before == 0:
+def _bring_up_rows(_transaction: Transaction, *, is_original: bool) -> None:
+    if is_original:
         _adopt_tasks()
-    elif before is not None and before < 4:
-        _take_negative_frames()
     tables.SchemaVersion.delete().execute()
     tables.SchemaVersion.insert(version=VERSION).execute()
-
-
-def _take_negative_frames() -> None:
-    """Blender renders them from version 4 on. The two types get what a new database has, where they
-    are still what a database of ours was filled with: what an admin has made of one is the farm's
-    rule, and so are the original's rows."""
-    argtype = tables.ArgType
-    argtype.update(type="integer").where(
-        argtype.argtype_id.in_(("start_frame", "end_frame")),
-        argtype.type == "natural",
-        argtype.regex.is_null(),
-        argtype.default_value.is_null(),
-    ).execute()
 
 
 def _adopt_tasks() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -77,11 +77,29 @@ def takes_step(engine: Engine) -> bool:
     return adapter_of(engine).takes_step or has_step(engine.render_argument)
 
 
+def types_of(engine: Engine, argtypes: Sequence[ArgType]) -> list[ArgType]:
+    """The argument types as this engine takes them.
+
+    Frames are `natural` in the original's database and in ours. A Blender renders those below 0 all
+    the same; of any other engine nothing is known, and POV-Ray for one renders others without a
+    word: it takes them when an admin has made the types integers. A regex is the admin's, too.
+    """
+    if adapter_of(engine).name not in BLENDERS:
+        return list(argtypes)
+    return [
+        replace(argtype, type="integer")
+        if argtype.argtype_id.lower() in (START, END)
+        and (argtype.type.lower(), argtype.regex or None) == ("natural", None)
+        else argtype
+        for argtype in argtypes
+    ]
+
+
 def checked_values(
-    arguments: Sequence[wire.ArgumentValue], argtypes: Sequence[ArgType]
+    arguments: Sequence[wire.ArgumentValue], engine: Engine, argtypes: Sequence[ArgType]
 ) -> dict[str, str]:
     """A request's arguments by lower-case id, each of which fits. Raises BadArgument."""
-    known = {argtype.argtype_id.lower(): argtype for argtype in argtypes}
+    known = {argtype.argtype_id.lower(): argtype for argtype in types_of(engine, argtypes)}
     values: dict[str, str] = {}
     for argument in arguments:
         name = argument.arg_type_id.lower()
@@ -109,7 +127,7 @@ def add_frames(
             f"The engine {engine.name} takes no frame range: its template lacks start_frame and "
             "end_frame. Submit without frames."
         )
-    known = {argtype.argtype_id.lower(): argtype for argtype in argtypes}
+    known = {argtype.argtype_id.lower(): argtype for argtype in types_of(engine, argtypes)}
     numbers = {START: wanted.first, END: wanted.last}
     if has_step(engine.render_argument):
         numbers[STEP] = wanted.step or 1
@@ -149,6 +167,7 @@ def build(
     BadArgument with a sentence for the submitter.
     """
     values = {STEP: "1"} | _defaults(engine, values, argtypes) | values
+    _check_ends(engine, values, argtypes)
     step = wanted.step if wanted is not None else None
     template = engine.render_argument
     argv = _expanded(engine, template, values, place, view, scene_of)
@@ -284,6 +303,14 @@ def _defaults(
             check_value(argtype, argtype.default_value)
             defaults[name] = argtype.default_value
     return defaults
+
+
+def _check_ends(engine: Engine, values: dict[str, str], argtypes: Sequence[ArgType]) -> None:
+    """A variant of another engine may have the submission's frames. Raises BadArgument."""
+    for argtype in types_of(engine, argtypes):
+        name = argtype.argtype_id.lower()
+        if name in (START, END) and name in values:
+            check_value(argtype, values[name])
 
 
 def _range(engine: Engine, values: dict[str, str]) -> FrameSet | None:

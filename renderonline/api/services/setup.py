@@ -25,8 +25,8 @@ shows the other. Which of them Blender knows, the adapter says."""
 ADMIN_EMAIL = "admin@renderonline.local"
 
 ARGTYPES = (
-    {"argtype_id": "start_frame", "type": "integer", "regex": None, "default_value": None},
-    {"argtype_id": "end_frame", "type": "integer", "regex": None, "default_value": None},
+    {"argtype_id": "start_frame", "type": "natural", "regex": None, "default_value": None},
+    {"argtype_id": "end_frame", "type": "natural", "regex": None, "default_value": None},
     {
         "argtype_id": "output_format",
         "type": "extension",

@@ -16,7 +16,7 @@ from renderonline.api.domain.rollup import Sum
 from renderonline.api.domain.standing import Standing
 from renderonline.api.domain.transitions import QUEUED_TASK
 from renderonline.api.services import options, states, troubles, variants
-from renderonline.api.services.commands import adapter_of
+from renderonline.api.services.commands import adapter_of, types_of
 from renderonline.api.services.context import Context, Refused
 from renderonline.engines.template import placeholders
 from renderonline.wire import TaskState
@@ -318,7 +318,7 @@ def _arguments(
             regex=argtype.regex,
             default=argtype.default_value,
         )
-        for argtype in argtypes
+        for argtype in types_of(engine, argtypes)
         if argtype.argtype_id.lower() in wanted
     ]
 

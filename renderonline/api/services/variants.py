@@ -70,7 +70,7 @@ def rows(request: wire.EnqueueRequest, engine: Engine, offer: Offer) -> list[Row
 
     Raises BadArgument with a sentence for the submitter.
     """
-    values = commands.checked_values(request.arguments, offer.argtypes)
+    values = commands.checked_values(request.arguments, engine, offer.argtypes)
     if not request.variants:
         return [_row(request, engine, values, offer)]
     names = _names(request.variants)
@@ -125,7 +125,8 @@ def _variant(
     offer: Offer,
 ) -> Row:
     """The row of one variant: what it does not say is the submission's. Raises BadArgument."""
-    own = commands.checked_values(variant.arguments, offer.argtypes)
+    chosen = _engine(variant, engine, offer)
+    own = commands.checked_values(variant.arguments, chosen, offer.argtypes)
     frames = variant.frames
     if frames is not None:
         # Its frames are its own, however the submission says which ones it has.
@@ -140,7 +141,7 @@ def _variant(
         camera=variant.camera or request.camera,
         view_layer=variant.view_layer or request.view_layer,
     )
-    return _row(asked, _engine(variant, engine, offer), values | own, offer, name)
+    return _row(asked, chosen, values | own, offer, name)
 
 
 def _engine(variant: wire.Variant, default: Engine, offer: Offer) -> Engine:
