@@ -105,7 +105,7 @@ def _add_submit(commands: Any) -> None:
     submit.add_argument(
         "--frames",
         metavar="FRAMES",
-        help="as 1-250, 7 or 1-250x2,300; negative as --frames=-10-5 if the engine takes integers",
+        help="as 1-250, 7 or 1-250x2,300; negative as --frames=-10-5",
     )
     submit.add_argument(
         "--arg",

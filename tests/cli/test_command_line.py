@@ -38,7 +38,7 @@ ENGINES = json.dumps(
         ]
     }
 )
-"""What a farm answers that renders ranges of frames with Blender."""
+"""What a farm answers that renders ranges of frames, none of them negative."""
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A frame range on one machine, with its attempt."""
+    """A frame range, or every nth frame of one, on one machine, with its attempt."""
 
     attempt_id: int
     task_id: int
