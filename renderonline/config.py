@@ -155,6 +155,13 @@ class NodeSettings:
         None,
         "Folder of the logs, the journal, the cache and what is not sent back yet. Absent: the user's data folder.",
     )
+    render_memory_bytes: int | None = _setting(
+        "RenderMemoryBytes",
+        kinds.optional_size,
+        None,
+        "A render that holds more memory is ended, and tried on a larger machine first. Absent: 90 % of "
+        "the machine's, where less than the rest is left.",
+    )
     warm_memory_bytes: int | None = _setting(
         "WarmMemoryBytes",
         kinds.optional_size,

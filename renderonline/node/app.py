@@ -107,6 +107,7 @@ def _workplace(
         warm=WarmRenderers(machine_bounds(settings.warm_memory_bytes)),
         trees=Trees(data_dir / "work", cache, Fetcher(client, cache, clock)),
         returns=Returns(parcels, client),
+        render_memory_bytes=settings.render_memory_bytes,
     )
 
 

@@ -66,7 +66,7 @@ class Machine:
             self._hand_over,
             workplace.returns,
         )
-        self._watch = Watch(workplace.clock)
+        self._watch = Watch(workplace.clock, workplace.render_memory_bytes)
         self._turn = threading.Lock()  # held by whoever decides what runs, never for a render
         self._attempt: Attempt | None = None  # the running one, or the last
         self._waiting: Waiting | None = None

@@ -35,7 +35,7 @@ class Sight:
     gain_at: float | None = None  # of the last progress
     frame_at: float | None = None  # of the last frame that was done
     tells_frames: bool = False  # the engine says which frame it is at
-    memory_bytes: int | None = None  # resident now, the whole tree
+    memory_bytes: int | None = None  # now, the whole tree
 
 
 class Record:
@@ -92,7 +92,7 @@ class Record:
     def look(self, memory_bytes: int | None = None) -> Sight | None:
         """What can be seen of it now; None while it is not running.
 
-        `memory_bytes` is noted: the resident memory of its process tree, for whoever measured it.
+        `memory_bytes` is noted: the memory of its process tree, for whoever measured it.
         """
         with self._lock:
             if self._sight is None or self._exited_at is not None:

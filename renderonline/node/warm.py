@@ -18,6 +18,7 @@ from pathlib import Path
 import psutil
 
 from renderonline.engines.session import Session, exit_code_in
+from renderonline.node.memory import family, held_bytes
 from renderonline.node.orders import Order
 from renderonline.node.process import Rendering, RenderProcess
 
@@ -38,7 +39,7 @@ Fit = tuple[object, ...]
 class Bounds:
     """What a renderer must not exceed between two chunks."""
 
-    memory_bytes: int  # resident, it and all that it has started
+    memory_bytes: int  # it and all that it has started
     idle_s: float = 60.0
     growth: float = 2.0  # as a multiple of what it held after its first chunk
     growth_bytes: int = 2**30  # below this it may grow as it likes
@@ -151,9 +152,9 @@ class Open:
     def is_too_large(self, bounds: Bounds) -> bool:
         """Look at its memory. To be asked after each chunk."""
         if self._first_bytes is None:
-            self._family = _family(self.process.pid)  # once: it looks at every process there is
-            self._first_bytes = sum(map(_resident_bytes, self._family))
-        return bounds.is_too_large(self._first_bytes, sum(map(_resident_bytes, self._family)))
+            self._family = family(self.process.pid)  # once: it looks at every process there is
+            self._first_bytes = sum(map(held_bytes, self._family))
+        return bounds.is_too_large(self._first_bytes, sum(map(held_bytes, self._family)))
 
     def end(self) -> None:
         """End it with all that it has started. Blocks, at most about QUIT_S."""
@@ -251,19 +252,3 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return stat.st_mtime_ns, stat.st_size
-
-
-def _family(pid: int) -> list[psutil.Process]:
-    """The process and all that it has started, as far as they still run."""
-    try:
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    except psutil.Error:
-        return []
-
-
-def _resident_bytes(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0

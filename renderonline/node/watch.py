@@ -10,18 +10,18 @@ import logging
 import threading
 from typing import Protocol
 
-import psutil
-
 from renderonline.engines.base import Verdict
 from renderonline.lifecycle import Clock
 from renderonline.node import hangs
 from renderonline.node.hangs import Memory
+from renderonline.node.memory import machine_memory, tree_memory
 from renderonline.node.record import Record
 from renderonline.wire import Cause, Limits
 
 log = logging.getLogger(__name__)
 
 LOOK_S = 1.0
+"""Between two looks; less while a render grows so fast that the memory could be gone by then."""
 GRACE_S = 2.0
 """From asking a hung render to killing it. One that eats the memory is killed at once."""
 
@@ -46,8 +46,14 @@ class Watched(Protocol):
 class Watch:
     """The thread that looks."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, allowed_bytes: int | None = None) -> None:
+        """`allowed_bytes`: of memory for a render, by the settings; None: by what the machine has."""
         self._clock = clock
+        self._allowed_bytes = allowed_bytes
+        self._pause_s: float | None = None  # until the next look; None: the usual
+        self._before: tuple[Watched, float, int] | None = (
+            None  # when it was seen last, and how large
+        )
         self._changed = threading.Condition()
         self._watched: Watched | None = None
         self._is_closing = False
@@ -80,52 +86,28 @@ class Watch:
         """What to look at, once it is time to; None when the node ends."""
         with self._changed:
             self._changed.wait_for(lambda: self._is_closing or self._watched is not None)
-            self._changed.wait_for(lambda: self._is_closing, LOOK_S)
+            self._changed.wait_for(lambda: self._is_closing, self._pause_s or LOOK_S)
             return None if self._is_closing else self._watched
 
     def _look(self, attempt: Watched) -> bool:
         """False once it is over."""
-        sight = attempt.record.look(tree_memory(attempt.pid))
+        used_bytes = tree_memory(attempt.pid)
+        sight = attempt.record.look(used_bytes)
         if sight is None:
+            self._before = self._pause_s = None
             return False
-        memory = machine_memory(attempt.pid)
-        verdict = hangs.breach(attempt.limits, sight, memory, self._clock.monotonic())
+        memory, now = machine_memory(attempt.pid, self._allowed_bytes), self._clock.monotonic()
+        verdict = hangs.breach(attempt.limits, sight, memory, now)
         if verdict is not None:
             log.warning("process %d is ended: %s", attempt.pid, verdict.message)
             attempt.end(verdict, GRACE_S if verdict.cause is Cause.TIMEOUT else 0.0)
+        self._note(attempt, now, used_bytes or 0, memory)
         return True
 
-
-def tree_memory(pid: int) -> int | None:
-    """The resident memory of a process and its descendants in bytes, what they share counted each
-    time; None if it has gone."""
-    try:
-        root = psutil.Process(pid)
-        return sum(map(_resident, [root, *root.children(recursive=True)]))
-    except psutil.Error:
-        return None
-
-
-def machine_memory(pid: int) -> Memory:
-    """The machine's memory; the largest process outside the tree of `pid` only where it is short."""
-    state = psutil.virtual_memory()
-    memory = Memory(int(state.total), int(state.available))
-    if not memory.is_short:
-        return memory
-    return Memory(memory.total_bytes, memory.available_bytes, _largest_other(pid))
-
-
-def _largest_other(pid: int) -> int:
-    try:
-        ours = {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
-    except psutil.Error:
-        ours = {pid}
-    others = (process for process in psutil.process_iter() if process.pid not in ours)
-    return max(map(_resident, others), default=0)
-
-
-def _resident(process: psutil.Process) -> int:
-    try:
-        return int(process.memory_info().rss)
-    except psutil.Error:
-        return 0
+    def _note(self, attempt: Watched, now: float, used_bytes: int, memory: Memory) -> None:
+        """How large it is now, and with that how soon to look again."""
+        before, self._before = self._before, (attempt, now, used_bytes)
+        self._pause_s = None
+        if before is not None and before[0] is attempt:
+            _, then, then_bytes = before
+            self._pause_s = hangs.pause_s(used_bytes - then_bytes, now - then, memory, LOOK_S)

@@ -63,6 +63,7 @@ class Workplace:
     warm: WarmRenderers
     trees: Trees
     returns: Returns
+    render_memory_bytes: int | None = None  # what a render may hold; None: by what the machine has
     starts: Iterator[int] = field(default_factory=count)
 
 

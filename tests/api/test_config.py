@@ -56,6 +56,7 @@ NODE_MISTAKES: list[tuple[str, Any]] = [
     ("RenderingEngines", [{"EngineId": "a", "Warm": "yes"}]),
     ("RenderingEngines", [{"EngineId": "a"}, {"EngineId": "A"}]),
     ("WarmMemoryBytes", 0),
+    ("RenderMemoryBytes", 0),
     ("Host", ""),
 ]
 

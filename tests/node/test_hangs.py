@@ -13,7 +13,7 @@ import pytest
 from support.waiting import wait_until
 
 from renderonline.config import EngineSetting
-from renderonline.node import hangs, watch
+from renderonline.node import hangs, memory, watch
 from renderonline.node.app import NodeApp
 from renderonline.node.hangs import GIB, MIB, Memory, breach
 from renderonline.node.record import Sight
@@ -81,6 +81,13 @@ def test_hangs(limits: dict[str, float], sight: Sight, what: str | None) -> None
         (None, GIB, Memory(2 * GIB, 199 * MIB, 0), "199 MiB of 2.0 GiB were left"),
         (None, GIB, Memory(2 * GIB, 200 * MIB, 0), None),
         (None, GIB, Memory(512 * GIB, 2 * GIB, 0), None),  # not 2 % of that
+        (None, 15 * GIB, Memory(16 * GIB, GIB), "used 15.0 GiB of the machine's 16.0 GiB"),
+        (None, 15 * GIB, Memory(16 * GIB, 2 * GIB), None),  # counted twice what is shared
+        (None, 14 * GIB, Memory(16 * GIB, GIB), None),
+        (None, 20 * GIB, Memory(16 * GIB, GIB), "1.0 GiB were left"),  # it lives in the swap
+        (None, 15 * GIB, Memory(16 * GIB, GIB, allowed_bytes=15 * GIB), None),
+        (None, 5 * GIB, Memory(16 * GIB, 9 * GIB, allowed_bytes=4 * GIB), "(RenderMemoryBytes)"),
+        (GIB, 5 * GIB, Memory(16 * GIB, 9 * GIB, allowed_bytes=4 * GIB), "where 1.0 GiB are"),
     ],
 )
 def test_memory(limit: int | None, used: int | None, memory: Memory, what: str | None) -> None:
@@ -92,6 +99,26 @@ def test_memory(limit: int | None, used: int | None, memory: Memory, what: str |
     assert verdict is not None
     assert (verdict.cause, verdict.reason) == (Cause.MACHINE, Reason.OUT_OF_MEMORY)
     assert what in (verdict.message or "")
+
+
+@pytest.mark.parametrize(
+    ("grown", "over_s", "available", "pause_s"),
+    [
+        (0, 1.0, 8 * GIB, 1.0),
+        (-GIB, 1.0, GIB, 1.0),  # it gives some back
+        (GIB, 1.0, 8 * GIB, 1.0),
+        (GIB, 1.0, GIB + 320 * MIB, 0.5),  # a second is left; the floor is at 320 MiB
+        (GIB, 0.5, GIB + 320 * MIB, 0.25),
+        (GIB, 1.0, 330 * MIB, hangs.SOONEST_S),
+        (GIB, 1.0, 0, hangs.SOONEST_S),
+        (GIB, 0.0, GIB, 1.0),  # a clock that stands still
+    ],
+)
+def test_who_grows_fast_is_looked_at_soon(
+    grown: int, over_s: float, available: int, pause_s: float
+) -> None:
+    machine = Memory(16000 * MIB, available)
+    assert hangs.pause_s(grown, over_s, machine, 1.0) == pytest.approx(pause_s)
 
 
 def test_memory_comes_before_hangs() -> None:
@@ -186,16 +213,52 @@ def test_a_render_that_would_end_the_machine_is_ended(
     """Without any limit. Every other process of the machine is taken for a small one."""
     monkeypatch.setattr(hangs, "FLOOR_LEAST_BYTES", 2**60)
     monkeypatch.setattr(hangs, "FLOOR_MOST_BYTES", 2**60)
-    monkeypatch.setattr(watch, "_largest_other", lambda _pid: 100 * MIB)
+    monkeypatch.setattr(memory, "largest_other", lambda _pid: 100 * MIB)
     remote.start(**ours(project, write_script(project, HOG)))
     task = remote.ended()
     assert (task["Cause"], task["Reason"]) == ("machine", "out_of_memory")
     assert "The machine ran out of memory" in task["Message"]
 
 
+def test_what_a_render_may_hold_is_a_setting(
+    start_node: Callable[..., NodeApp], project: Path
+) -> None:
+    """The renderer's children count."""
+    remote = Remote(start_node(render_memory_bytes=250 * MIB).url)
+    code = f"""
+import subprocess, sys
+subprocess.run([sys.executable, "-c", {HOG!r}])
+"""
+    remote.start(**ours(project, write_script(project, code)))
+    task = remote.ended()
+    assert (task["Cause"], task["Reason"]) == ("machine", "out_of_memory")
+    assert "this machine allows 250 MiB (RenderMemoryBytes)" in task["Message"]
+
+
+def test_a_render_that_fills_the_machine_is_ended(
+    remote: Remote, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without any limit, and before the memory is short: here a machine of 310 MiB."""
+    machine = Memory(310 * MIB, 20 * MIB)
+    monkeypatch.setattr(watch, "machine_memory", lambda *_: machine)
+    monkeypatch.setattr(hangs, "FLOOR_LEAST_BYTES", MIB)
+    remote.start(**ours(project, write_script(project, HOG)))
+    task = remote.ended()
+    assert (task["Cause"], task["Reason"]) == ("machine", "out_of_memory")
+    assert "of the machine's 310 MiB of memory" in task["Message"]
+
+
+def test_what_is_swapped_out_counts() -> None:
+    """No machine that runs tests can be relied on to swap: the line is proc(5)'s."""
+    status = b"Name:\tblender\nVmRSS:\t     100 kB\nVmSwap:\t    2048 kB\nThreads:\t1\n"
+    assert memory._kib_of(b"VmSwap:", status) == 2048
+    assert memory._kib_of(b"VmSwap:", b"Name:\tkthread\n") == 0
+    assert (memory.tree_memory(os.getpid()) or 0) > 10 * MIB
+
+
 def test_a_larger_process_is_not_the_renders_fault() -> None:
-    assert watch._largest_other(os.getpid()) > 0
-    assert watch.machine_memory(1).largest_other_bytes == 0  # not looked at without need
+    assert memory.largest_other(os.getpid()) > 0
+    assert memory.machine_memory(1).largest_other_bytes == 0  # not looked at without need
 
 
 def test_limits_that_are_none(remote: Remote, project: Path) -> None:

@@ -14,20 +14,25 @@ from support.waiting import wait_until
 
 from renderonline import engines
 from renderonline.config import EngineSetting
+from renderonline.node import watch
 from renderonline.node.app import NodeApp
-from renderonline.wire import NodeEvent
+from renderonline.wire import Cause, NodeEvent, Reason
 
 from .fake_api import ListeningApi
 from .remote import Json, Remote
 from .renderers import wait_until_gone
 
+EATEN_BYTES = 2**30
+
 EXECUTABLES = {"blender": blender(), "bpy": sys.executable}
 
 
-def chunk(adapter: str, scene: Path, frame: int, api: ListeningApi, after: int | None) -> Json:
-    """A start of one frame; its number is also the attempt's."""
+def chunk(
+    adapter: str, scene: Path, frame: int, api: ListeningApi, after: int | None, *more: str
+) -> Json:
+    """A start of one frame; its number is also the attempt's. `more`: arguments."""
     output = scene.parent / "output"
-    argv = ["-b", str(scene), "-t", "1", "-s", str(frame), "-e", str(frame), "-a"]
+    argv = ["-b", str(scene), "-t", "1", *more, "-s", str(frame), "-e", str(frame), "-a"]
     return {
         "EngineId": "blender",
         "TaskId": 7,
@@ -99,3 +104,45 @@ def test_memory_is_bounded_by_the_setting(
     (end,) = rendered(Remote(node.url), api, [chunk("blender", scene, 1, api, None)])
     assert (end.is_success, end.warm) == (True, False)
     assert renderers_here() == set()
+
+
+EATS_AT_2 = f"""
+import bpy, time
+def eat(scene, *_):
+    if scene.frame_current == 2:
+        hog = bytearray({EATEN_BYTES})
+        time.sleep(600)
+bpy.app.handlers.render_pre.append(eat)
+"""
+
+
+@pytest.mark.parametrize("adapter", EXECUTABLES)
+def test_a_renderer_that_eats_memory_in_a_later_chunk_is_ended(
+    start_node: Callable[..., NodeApp],
+    api: ListeningApi,
+    cube: Path,
+    tmp_path: Path,
+    adapter: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While the chunk runs, not behind it; with the renderer, so that the next one is a new one."""
+    monkeypatch.setattr(watch, "LOOK_S", 0.1)
+    scene = Path(shutil.copy(cube, tmp_path))
+    setting = EngineSetting("blender", EXECUTABLES[adapter], adapter)
+    node = start_node(engines=(setting,), render_memory_bytes=EATEN_BYTES)
+    script = ("--python-expr", EATS_AT_2)
+    starts = [chunk(adapter, scene, n, api, n - 1 if n > 1 else None, *script) for n in (1, 2, 3)]
+    first, second, third = rendered(Remote(node.url), api, starts)
+    assert (first.is_success, first.warm) == (True, True), first
+    assert (second.is_success, second.cause, second.reason) == (
+        False,
+        Cause.MACHINE,
+        Reason.OUT_OF_MEMORY,
+    ), second
+    assert "this machine allows 1.0 GiB" in (second.message or "")
+    assert (second.memory_bytes or 0) > EATEN_BYTES
+    assert (third.is_success, third.warm) == (True, True), third
+    logs = tmp_path / "node" / "logs"
+    loads = ["Read blend" in next(logs.glob(f"*-attempt-{n}.log")).read_text() for n in (1, 2, 3)]
+    assert loads == [True, False, True]
+    assert len(renderers_here()) == 1
