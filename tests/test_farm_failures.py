@@ -9,6 +9,8 @@ import pytest
 from support.drawing import DrawFarm, Drawing, Plan, draw_farm, is_alive
 from support.waiting import wait_until
 
+from renderonline.frames import FrameSet
+
 pytestmark = pytest.mark.slow
 
 PATIENCE_S = 5.0
@@ -65,15 +67,19 @@ def test_on_a_farm_of_one_a_retry_saves_the_task(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------- one bad frame
 
 
-def test_one_bad_frame_costs_no_other(tmp_path: Path, connection_string: str) -> None:
+@pytest.mark.parametrize(("frames", "bad"), [("1-10", 7), ("-13-5x2", -5)])
+def test_one_bad_frame_costs_no_other(
+    tmp_path: Path, connection_string: str, frames: str, bad: int
+) -> None:
     """The others come; it is named; and it comes, too, once the cause is mended."""
+    every = set(FrameSet.parse(frames))
     with draw_farm(tmp_path, "a", "b", connection_string=connection_string, Retries=1) as farm:
-        drawing = farm.submit("1-10", Plan(fails_at=(7,)), ChunkFrames=5)
+        drawing = farm.submit(frames, Plan(fails_at=(bad,)), ChunkFrames=5)
         task = drawing.wait_for("failed")
         assert (task["FramesDone"], task["FramesFailed"]) == (9, 1)
-        assert task["Cause"].startswith("Frame 7 could not be rendered; the others are there.")
+        assert task["Cause"].startswith(f"Frame {bad} could not be rendered; the others are there.")
         assert "this cannot be drawn" in task["Cause"]
-        assert set(drawing.saved()) == {*range(1, 7), *range(8, 11)}
+        assert set(drawing.saved()) == every - {bad}
         assert len(drawing.notes("failed")) == 2
         drawing.mend()
         answer = farm.house.request("POST", f"tasks/{drawing.task_id}/requeue", json={})

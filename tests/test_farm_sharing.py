@@ -91,13 +91,14 @@ def test_preview_frames_come_first(tmp_path: Path) -> None:
 # --------------------------------------------------------------------------- the last frames
 
 
+@pytest.mark.parametrize("frames", ["1-12", "-9-13x2"])
 def test_the_fast_machine_takes_over_from_the_slow_one(
-    tmp_path: Path, connection_string: str
+    tmp_path: Path, connection_string: str, frames: str
 ) -> None:
     """Which would never come to an end; it is stopped."""
     with draw_farm(tmp_path, "slow", "fast", connection_string=connection_string) as farm:
-        plan = Plan(held=range(1, 13), frame_s={"slow": FOREVER_S})
-        drawing = farm.submit("1-12", plan)
+        plan = Plan(held=list(FrameSet.parse(frames)), frame_s={"slow": FOREVER_S})
+        drawing = farm.submit(frames, plan)
         wait_until(
             lambda: {note.who for note in drawing.notes("begun")} == {"slow", "fast"},
             "both are at it",

@@ -49,6 +49,19 @@ def test_cold_machines_start_twice_each() -> None:
     assert farm.chunks == 4
 
 
+@pytest.mark.parametrize("is_kept_warm", [False, True])
+def test_frames_with_a_step_cost_what_as_many_others_do(is_kept_warm: bool) -> None:
+    def rendered(frames: str, **fields: object) -> tuple[int, float]:
+        farm = SimulatedFarm(machines(3, 0.6, is_kept_warm=is_kept_warm))
+        makespan_s = render(farm, task(1, frames, chunk_frames=None, **fields))
+        return farm.chunks, makespan_s
+
+    assert rendered("-99-99x2") == rendered("-49-50")
+    chunks, makespan_s = rendered("-99-99x2", takes_step=False)
+    assert chunks == 100, "each by itself, where the engine cannot"
+    assert makespan_s >= rendered("-99-99x2")[1]
+
+
 @pytest.mark.parametrize("is_handed_ahead", [False, True])
 def test_twenty_chunks_of_a_second_on_two_machines(is_handed_ahead: bool) -> None:
     farm = SimulatedFarm(machines(2, 1.0, startup_s=0.0), is_handed_ahead=is_handed_ahead)
@@ -121,7 +134,8 @@ works = st.fixed_dictionaries(
     {
         "user_id": st.integers(1, 3),
         "priority": st.sampled_from([10, 50]),
-        "todo": st.sampled_from(["1", "1-30", "1-30x3", "-5-5,9,20-22"]),
+        "todo": st.sampled_from(["1", "1-30", "1-30x3", "-5-5,9,20-22", "-9-9x2,11,14,20"]),
+        "takes_step": st.booleans(),
         "chunk_frames": st.sampled_from([None, None, 1, 7]),
         "machine_limit": st.sampled_from([None, 1, 3]),
     }
