@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import re
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 
 MAX_FRAMES = 10_000_000
@@ -23,6 +23,7 @@ MAX_FRAME = 2**31 - 1
 """Largest frame number, either sign; renderers count frames in 32 bits."""
 
 _NUMBERS = re.compile(r"-?\d+")
+_UNSIGNED = re.compile(r"(.*[^\d-])\d+", re.DOTALL)
 _EXTENSION = re.compile(r"\.[A-Za-z]\w*$")  # begins with a letter: in `shot.0007` a frame follows
 
 _ITEM = re.compile(r"(-?[0-9]{1,10})(?:-(-?[0-9]{1,10})(?:x([0-9]{1,10}))?)?")
@@ -276,16 +277,25 @@ def _append(current: range, frame: int) -> tuple[range | None, range]:
     return current, range(frame, frame + 1)
 
 
-def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
+def heads_of(names: Iterable[str]) -> frozenset[str]:
+    """What stands before the last number of those names in which no hyphen parts the two."""
+    stems = (_EXTENSION.sub("", name) for name in names)
+    return frozenset(match[1] for match in map(_UNSIGNED.fullmatch, stems) if match)
+
+
+def frame_of(
+    name: str, owed: FrameSet, current: int | None, heads: Set[str] = frozenset()
+) -> int | None:
     """The frame a file belongs to: by its name if that holds an owed number, else the current one.
 
     The last number before the extension (`.jp2` is no frame 2) counts, with and without a hyphen
     before it. Where both are owed, it is the current one; else a hyphen behind a letter or a digit
-    parts (`shot-0005.png` is frame 5), any other is a sign (`shot_-0005.png` is frame -5). None
-    where nothing tells.
+    parts (`shot-0005.png` is frame 5) unless what stands before it is one of `heads` (`shot`, since
+    there is `shot0005.png`, too); any other is a sign (`shot_-0005.png` is frame -5). None where
+    nothing tells.
     """
     stem = _EXTENSION.sub("", name)
-    found = [_readings(match) for match in reversed(list(_NUMBERS.finditer(stem)))]
+    found = [_readings(match, heads) for match in reversed(list(_NUMBERS.finditer(stem)))]
     candidates = [number for ways in found for number in sorted(ways, key=lambda n: n != current)]
     named = next((number for number in candidates if number in owed), None)
     if named is not None:
@@ -293,9 +303,10 @@ def frame_of(name: str, owed: FrameSet, current: int | None) -> int | None:
     return current if current is not None else next(iter(candidates), None)
 
 
-def _readings(number: re.Match[str]) -> tuple[int, ...]:
+def _readings(number: re.Match[str], heads: Set[str]) -> tuple[int, ...]:
     """What a number in a name may mean, the likelier first."""
-    value, before = int(number[0]), number.string[: number.start()][-1:]
+    value, before = int(number[0]), number.string[: number.start()]
     if value >= 0:
         return (value,)
-    return (-value, value) if before.isalnum() else (value, -value)
+    is_parted = before[-1:].isalnum() and before not in heads
+    return (-value, value) if is_parted else (value, -value)

@@ -11,7 +11,7 @@ from renderonline.engines.base import Ending, FrameSaved, Notice, Progress
 from renderonline.engines.blender_lines import Appended, Saved, Skipped, Step, Written, plain, read
 from renderonline.engines.blender_output import frame_images
 from renderonline.engines.blender_reader import MAX_NOTICES, BlenderReader
-from renderonline.frames import FrameSet, frame_of
+from renderonline.frames import FrameSet, frame_of, heads_of
 from renderonline.wire import Cause, Owes, Reason
 
 V29 = "Fra:7 Mem:8.01M (Peak 8.03M) | Time:00:00.36 | Remaining:00:00.20 | Mem:0.9M, Peak:0.9M | Scene, View Layer | "
@@ -71,6 +71,21 @@ def test_which_frame_a_file_is(
     name: str, owed: str, current: int | None, frame: int | None
 ) -> None:
     assert frame_of(name, FrameSet.parse(owed) if owed else FrameSet(), current) == frame
+
+
+@pytest.mark.parametrize(
+    ("names", "frames"),
+    [
+        # Blender puts the number behind a name without a place for it
+        (["shot-0003.png", "shot0003.png", "shot0000.png"], [-3, 3, 0]),
+        (["shot-0003.png", "shot--0003.png", "shot-0000.png"], [3, -3, 0]),
+        (["v2-3.png", "v2-0.png"], [3, 0]),
+        (["-3.png", "3.png", "0.png"], [-3, 3, 0]),
+    ],
+)
+def test_a_hyphen_is_what_the_other_files_show(names: list[str], frames: list[int]) -> None:
+    owed, heads = FrameSet.parse("-5-5"), heads_of(names)
+    assert [frame_of(name, owed, None, heads) for name in names] == frames
 
 
 def saved(folder: Path, frame: int) -> str:

@@ -22,12 +22,13 @@ from renderonline.api.storage import archive, trees
 from renderonline.api.storage.archive import Archive
 from renderonline.api.storage.plain_file import PlainFile
 from renderonline.api.storage.trees import Entry
-from renderonline.frames import FrameSet, frame_of
+from renderonline.frames import FrameSet, frame_of, heads_of
 
 RESULTS, ALL = "results", "all"
 """What an archive may hold: what has been rendered, or that and the project."""
 
 MAX_PAGE = 10_000
+NO_HEADS: frozenset[str] = frozenset()
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -52,13 +53,28 @@ class Place:
 
     def of_frames(self, frames: FrameSet) -> list[Entry]:
         """The results of these frames."""
-        return [entry for entry in self.entries() if self.frame(entry) in frames]
+        return [entry for entry, frame in self.with_frames() if frame in frames]
 
-    def frame(self, entry: Entry) -> int | None:
-        """The frame that a result is of, or one of: by its name."""
+    def with_frames(self) -> list[tuple[Entry, int | None]]:
+        """The results, and the frame that each is of, or one of: by its name."""
+        entries = self.entries()
+        heads = heads_of(entry.file_name for entry in entries) if self.has_negative else NO_HEADS
+        return [(entry, self._frame(entry, heads)) for entry in entries]
+
+    def is_of(self, wanted: Entry, frame: int) -> bool:
+        """Whether a result is of this frame. The others tell what a hyphen in its name means."""
+        if not self.has_negative:
+            return self._frame(wanted, NO_HEADS) == frame
+        return any(entry.name == wanted.name for entry in self.of_frames(FrameSet.of([frame])))
+
+    @property
+    def has_negative(self) -> bool:
+        return any(frames.runs and frames.first < 0 for frames in self.frames.values())
+
+    def _frame(self, entry: Entry, heads: frozenset[str]) -> int | None:
         variant = entry.name.partition("/")[0]
         owed = self.frames.get(variant) or self.frames.get("") or FrameSet()
-        return frame_of(entry.file_name, owed, None)
+        return frame_of(entry.file_name, owed, None, heads)
 
 
 def files(
@@ -89,7 +105,7 @@ def frame_file(ctx: Context, user: model.User, task_id: int, frame: int, name: s
     """One result of a certain frame. Raises Refused."""
     place = _place(ctx, user, task_id)
     found = file(ctx, user, task_id, name)
-    if place.frame(found.entry) != frame:
+    if not place.is_of(found.entry, frame):
         raise Refused(404, "no_such_file", f"{name[:200]!r} is no file of frame {frame}.")
     return found
 
@@ -106,8 +122,7 @@ def files_of(
     found: dict[int, list[str]] = defaultdict(list)
     if frames.runs:
         place = _place(ctx, user, task_id)
-        for entry in place.entries():
-            frame = place.frame(entry)
+        for entry, frame in place.with_frames():
             if frame is not None and frame in frames:
                 found[frame].append(entry.name)
     return found
