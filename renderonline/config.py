@@ -100,7 +100,10 @@ class ApiSettings:
         "The queue limit of the subscription that an empty database gets.",
     )
     upload_limit_bytes: int = _setting(
-        "UploadLimitBytes", kinds.size, 64 * 2**30, "The largest project file that is accepted."
+        "UploadLimitBytes",
+        kinds.size,
+        64 * 2**30,
+        "The largest file of a project that is accepted. Results may always have 64 GiB.",
     )
     disk_floor_bytes: int = _setting(
         "DiskFloorBytes",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import logging
 import socket
@@ -19,6 +20,7 @@ import waitress.server
 from cheroot.ssl.builtin import BuiltinSSLAdapter
 from waitress import wasyncore
 from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
 from waitress.task import ErrorTask, WSGITask
 from waitress.utilities import RequestEntityTooLarge
 
@@ -49,6 +51,8 @@ still be writing, sees the answer: closing at once would take it back (TCP reset
 
 TOO_LARGE = "renderonline.too_large"
 """In a request's environment: the limit in bytes that its body is above. The body is not there."""
+
+BodyLimit = Callable[[str], int]  # for a request's path, the largest body that is taken at all
 
 CODES = {
     400: "bad_request",
@@ -186,7 +190,7 @@ class Server:
         host: str,
         port: int,
         certificate: CertificateFiles | None = None,
-        max_body_bytes: int = SMALL_BODY_BYTES * 2,
+        max_body_bytes: BodyLimit = lambda _path: SMALL_BODY_BYTES * 2,
     ) -> None:
         self._thread: threading.Thread | None = None
         self._tls = certificate is not None
@@ -252,12 +256,22 @@ def _unusable(certificate: CertificateFiles | None, error: ssl.SSLError) -> str:
     )
 
 
+class _Parser(HTTPRequestParser):  # type: ignore[misc]
+    adj: Any
+
+    def parse_header(self, header_plus: bytes) -> None:
+        super().parse_header(header_plus)
+        self.adj = copy.copy(self.adj)
+        self.adj.max_request_body_size = self.adj.body_limit(self.path)
+
+
 class _Channel(HTTPChannel):  # type: ignore[misc]
     """A connection of waitress that leaves the refusal of a large body to the app.
 
     waitress would answer by itself, in plain text, and close while the sender is still writing.
     """
 
+    parser_class = _Parser
     lingers = False  # set by the refusal: close our half first
     _is_half_closed = False
 
@@ -298,7 +312,7 @@ class _RefusedBody(WSGITask):  # type: ignore[misc]
     def get_environment(self) -> dict[str, Any]:
         environ: dict[str, Any] = super().get_environment()
         environ["wsgi.input"] = io.BytesIO()
-        environ[TOO_LARGE] = self.channel.server.adj.max_request_body_size
+        environ[TOO_LARGE] = self.request.adj.max_request_body_size
         return environ
 
     def execute(self) -> None:
@@ -307,7 +321,7 @@ class _RefusedBody(WSGITask):  # type: ignore[misc]
         super().execute()
 
 
-def _waitress(app: Any, host: str, port: int, max_body_bytes: int) -> Any:
+def _waitress(app: Any, host: str, port: int, max_body_bytes: BodyLimit) -> Any:
     server = waitress.server.create_server(
         app,
         host=host,
@@ -325,13 +339,13 @@ def _waitress(app: Any, host: str, port: int, max_body_bytes: int) -> Any:
         # An OSError inside an answer (a download whose file has changed) ends the connection without
         # a traceback; the app has said why.
         log_socket_errors=False,
-        max_request_body_size=max_body_bytes,
         channel_timeout=60,
         connection_limit=1000,
         clear_untrusted_proxy_headers=True,
     )
     for listener in _listeners(server):
         listener.channel_class = _Channel
+        listener.adj.body_limit = max_body_bytes
     return server
 
 
@@ -386,7 +400,7 @@ class _TlsGateway(cheroot.wsgi.Gateway_10):
     def get_environ(self) -> Any:
         self.req.conn.socket.settimeout(IDLE_TIMEOUT_S)  # the header is complete
         environ: Any = super().get_environ()  # type: ignore[no-untyped-call]
-        limit_bytes = self.req.server.max_body_bytes
+        limit_bytes = self.req.server.max_body_bytes(environ["PATH_INFO"])
         if getattr(self.req.rfile, "remaining", 0) > limit_bytes:
             environ[TOO_LARGE] = limit_bytes
         return environ
@@ -403,7 +417,7 @@ class _TlsServer(cheroot.wsgi.Server):
     """cheroot's server, with a thread for whoever says something."""
 
     ConnectionClass = _TlsConnection
-    max_body_bytes = 0
+    max_body_bytes: BodyLimit
 
     def process_conn(self, conn: Any) -> None:
         """A new connection waits for its first byte beside the idle ones, in no thread."""
@@ -413,11 +427,16 @@ class _TlsServer(cheroot.wsgi.Server):
             super().process_conn(conn)
 
     def error_log(self, msg: str = "", level: int = logging.INFO, traceback: bool = False) -> None:
-        _log_cheroot(msg, level, traceback)
+        """Takes what cheroot would print, inside the `except` that it prints it from: an OSError
+        there is a connection that broke, our app's own do not get so far."""
+        if isinstance(sys.exception(), OSError):
+            log.info("a connection broke off: %s", msg)
+        else:
+            log.log(level, "%s", msg, exc_info=traceback)
 
 
 def _cheroot(
-    app: Any, host: str, port: int, certificate: CertificateFiles, max_body_bytes: int
+    app: Any, host: str, port: int, certificate: CertificateFiles, max_body_bytes: BodyLimit
 ) -> Any:
     server = _TlsServer(
         (host, port), app, numthreads=TLS_THREADS, timeout=IDLE_TIMEOUT_S, shutdown_timeout=1
@@ -429,15 +448,3 @@ def _cheroot(
     )
     server.prepare()
     return server
-
-
-def _log_cheroot(message: str, level: int, traceback: bool) -> None:
-    """Takes what cheroot would print, inside the `except` that it prints it from.
-
-    An OSError there is a connection that broke, which is no mistake of ours: our app's own do not
-    get so far.
-    """
-    if isinstance(sys.exception(), OSError):
-        log.info("a connection broke off: %s", message)
-    else:
-        log.log(level, "%s", message, exc_info=traceback)

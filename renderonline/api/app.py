@@ -31,7 +31,7 @@ from renderonline.api.services.stores import open_stores
 from renderonline.api.services.watch import Watch
 from renderonline.api.storage.thumbnails import Thumbnailer
 from renderonline.config import ApiSettings, ConfigError, Loaded
-from renderonline.serving import HttpError, JsonApp, Server
+from renderonline.serving import LARGE_BODY_BYTES, HttpError, JsonApp, Server
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ class Api:
             settings.listen_host,
             settings.port,
             settings.certificate,
-            max_body_bytes=settings.upload_limit_bytes + OVERHEAD_BYTES,
+            max_body_bytes=partial(_body_limit, settings.upload_limit_bytes),
         )
         addresses = Addresses(self.url, settings.public_url, settings.certificate)
         starts = Starts(self.ctx, addresses)
@@ -185,6 +185,13 @@ def _unavailable(error: Exception) -> HttpError | None:
         "The server's database cannot be reached just now.",
         "Try again in a moment; the server's log says more.",
     )
+
+
+def _body_limit(upload_limit_bytes: int, path: str) -> int:
+    """The largest body for a path: what limits projects limits neither results nor lists of files."""
+    if path.startswith(nodes.ATTEMPTS):
+        return max(upload_limit_bytes, nodes.LARGEST_RESULT_BYTES)
+    return max(upload_limit_bytes + OVERHEAD_BYTES, LARGE_BODY_BYTES)
 
 
 def _changed(board: Board, loops: Loops, task_id: int) -> None:

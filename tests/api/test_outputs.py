@@ -256,3 +256,15 @@ def test_a_full_disk_is_told_and_the_file_comes_later(tmp_path: Path, secure: bo
             house.assert_quiet()
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True, timeout=DEADLINE_S)
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_the_limit_of_uploads_is_not_one_of_results(tmp_path: Path, secure: bool) -> None:
+    certificate = make_certificate(tmp_path / "tls", "127.0.0.1") if secure else None
+    with running_house(tmp_path / "house", certificate, UploadLimitBytes=10_000) as house:
+        with attempt_on(house) as attempt:
+            assert accepted(attempt.put(content=bytes(3_000_000)))
+            assert attempt.files() == ["frame_1.png"]
+        answer = house.request("POST", "files/missing", data=b"{}" + b" " * 3_000_000)
+        assert answer.status_code == 200, "nor one of what lists a project's files"
+        house.assert_quiet()

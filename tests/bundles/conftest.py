@@ -58,7 +58,7 @@ def serve() -> Iterator[Callable[[Any], str]]:
     with ExitStack() as running:
 
         def start(app: Any) -> str:
-            server = Server(app, "127.0.0.1", 0, None, max_body_bytes=1 << 30)
+            server = Server(app, "127.0.0.1", 0, None, max_body_bytes=lambda _: 1 << 30)
             running.callback(server.close)
             server.start()
             return server.url

@@ -23,7 +23,7 @@ def serve() -> Iterator[Serve]:
     with ExitStack() as running:
 
         def start(app: Any, certificate: CertificateFiles | None = None) -> str:
-            server = Server(app, "127.0.0.1", 0, certificate, max_body_bytes=1 << 30)
+            server = Server(app, "127.0.0.1", 0, certificate, max_body_bytes=lambda _: 1 << 30)
             running.callback(server.close)
             server.start()
             return server.url

@@ -32,7 +32,7 @@ class Receiver:
         self.answer: Callable[[str], bottle.HTTPResponse | None] = lambda path: None
         app = JsonApp()
         app.route("/renderapi/v1/node/attempts/<number:int>/outputs/<path:path>", "PUT", self._take)
-        self._server = Server(app, "127.0.0.1", port, certificate, max_body_bytes=1 << 24)
+        self._server = Server(app, "127.0.0.1", port, certificate, max_body_bytes=lambda _: 1 << 24)
         self._server.start()
         self.api = Api(self._server.url, certificate and fingerprint(certificate))
 

@@ -18,19 +18,23 @@ from renderonline.frames import FrameError
 
 GONE = "This attempt is over; stop it."
 READ_BYTES = 1 << 20
+ATTEMPTS = "/renderapi/v1/node/attempts"
+
+LARGEST_RESULT_BYTES = 64 << 30
+"""What a node sends back may be as large as this, whatever limits the projects that are sent in."""
 
 
 def routes(app: serving.JsonApp, ctx: Context, dispatcher: Dispatcher) -> None:
     """Add the routes."""
     app.route(
-        "/renderapi/v1/node/attempts/<attempt_id:int>/events",
+        f"{ATTEMPTS}/<attempt_id:int>/events",
         "POST",
         lambda attempt_id: _events(ctx, dispatcher, attempt_id),
     )
     app.route("/renderapi/v1/node/hello", "POST", lambda: _hello(ctx))
     app.route("/renderapi/v1/node/files/<sha256>", "GET", lambda sha256: _file(ctx, sha256))
     app.route(
-        "/renderapi/v1/node/attempts/<attempt_id:int>/outputs/<path:path>",
+        f"{ATTEMPTS}/<attempt_id:int>/outputs/<path:path>",
         "PUT",
         lambda attempt_id, path: _output(ctx, attempt_id, path),
     )
