@@ -125,14 +125,16 @@ class Account:
         """It is over. Tells nobody yet: the next render comes first."""
         self._record.finish(outcome)
 
-    def tell_end(self) -> None:
-        """Tell how it ended, once its results have arrived."""
+    def tell_end(self, has_next: bool = False) -> None:
+        """Tell how it ended, once its results have arrived. `has_next`: the machine has its next
+        chunk already, so that nobody needs to know before that it is free of this one."""
         if self._to is None:
             self._tell_end()
             return
         if not self._returns.is_empty(self._to):
             self._write()
-            self._reporter.rendered()  # so that the machine gets its next chunk meanwhile
+            if not has_next:
+                self._reporter.rendered()  # so that the machine gets its next chunk meanwhile
         self._returns.when_empty(self._to, self._tell_end)
 
     def _tell_end(self) -> None:

@@ -216,15 +216,16 @@ class Machine:
     def _render(
         self, order: Order, account: Account, no_more_fetching: threading.Event | None = None
     ) -> None:
-        def on_over(outcome: Outcome) -> None:
-            self._over(account, outcome)
+        def on_over(outcome: Outcome) -> bool:
+            return self._over(account, outcome)
 
         self._attempt = worker.begin(
             order, account, self._workplace, self._watch.follow, on_over, no_more_fetching
         )
 
-    def _over(self, account: Account, outcome: Outcome) -> None:
+    def _over(self, account: Account, outcome: Outcome) -> bool:
         """The running attempt is over: the next one begins, before anybody is told of this one.
+        Whether one has.
 
         On the attempt's thread. Whoever reads in a status that it is over waits for our turn if
         he sends a start then, and finds the node free, or busy with the next.
@@ -233,7 +234,7 @@ class Machine:
             account.finish(outcome)
             waiting, self._waiting = self._waiting, None
             if waiting is None:
-                return
+                return False
             try:
                 self._render(waiting.order, waiting.account, waiting.no_more)
             except Refusal as refusal:
@@ -241,6 +242,9 @@ class Machine:
             except Exception:  # the edge of the attempt's thread: its own end must still be told
                 log.exception("attempt %s cannot be begun", waiting.order.attempt_id)
                 _give_back(waiting.account, "The node could not begin it; its log says more.")
+            else:
+                return True
+            return False
 
     def _hand_over(self, start: HpcStart, after: int | None) -> None:
         """A chunk came with the answer to a report of attempt `after`. On a reporter's thread."""

@@ -86,12 +86,12 @@ class Attempt:
         account: Account,
         workplace: Workplace,
         on_begun: Callable[[Attempt], None],
-        on_over: Callable[[Outcome], None],
+        on_over: Callable[[Outcome], bool],
         no_more_fetching: threading.Event | None = None,
     ) -> None:
         """`on_begun(self)`: its process runs. `on_over(outcome)` is called on the attempt's thread,
-        with the process gone and nobody told yet: the next render may begin there. It settles what
-        `is_over` says. `no_more_fetching`: set when it is ended; whoever fetches ahead for it ends."""
+        with the process gone and nobody told yet: the next render may begin there, and then it is
+        True. It settles what `is_over` says. `no_more_fetching`: set when it is ended; whoever fetches ahead for it ends."""
         self.order = order
         self.account = account
         self._workplace = workplace
@@ -308,12 +308,12 @@ class Attempt:
             with contextlib.suppress(OSError):  # the next attempt clears it, or says why it cannot
                 self._tools.results.close()
         self._is_begun.set()
-        self._on_over(outcome)
+        has_next = self._on_over(outcome)
         if self.order.place.project is not None:
             self._workplace.trees.let_go(self.order)
         self._is_over.set()
         log.info("task %d %s (exit code %s)", self.order.task_id, how, outcome.exit_code)
-        self.account.tell_end()
+        self.account.tell_end(has_next)
 
 
 def begin(
@@ -321,7 +321,7 @@ def begin(
     account: Account,
     workplace: Workplace,
     on_begun: Callable[[Attempt], None],
-    on_over: Callable[[Outcome], None],
+    on_over: Callable[[Outcome], bool],
     no_more_fetching: threading.Event | None = None,
 ) -> Attempt:
     """Start the order's process, now or when its project is here. Raises Refusal with a sentence

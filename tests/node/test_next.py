@@ -255,10 +255,10 @@ def test_a_node_that_ends_tells_of_what_has_just_ended(
     """Its end is written down first, which takes a slow disk a while."""
     tell_end, is_ending = Account.tell_end, threading.Event()
 
-    def slowly(account: Account) -> None:
+    def slowly(account: Account, has_next: bool = False) -> None:
         is_ending.set()
         time.sleep(0.3)
-        tell_end(account)
+        tell_end(account, has_next)
 
     monkeypatch.setattr(Account, "tell_end", slowly)
     start, end = gated(project, 1, ApiUrl=api.url, ReportKey="k")

@@ -10,17 +10,25 @@ from pathlib import Path
 import bottle
 import pytest
 from cli.certificates import make_certificate
+from support.processes import DEADLINE_S
 from support.waiting import wait_until
 
 from renderonline import wire
 from renderonline.api.services.starts import fingerprint
 from renderonline.config import CertificateFiles
+from renderonline.engines.base import Verdict
+from renderonline.lifecycle import SystemClock
+from renderonline.node.account import Account
 from renderonline.node.api_client import Api, ApiClient
+from renderonline.node.books import Books
+from renderonline.node.journal import Entry, Journal
 from renderonline.node.orders import ReportTo
 from renderonline.node.parcels import Parcels
+from renderonline.node.record import Outcome, Record
+from renderonline.node.reporter import NoReporter
 from renderonline.node.returns import Returns
 from renderonline.serving import JsonApp, Server, reply
-from renderonline.wire import ErrorBody, OutputAnswer
+from renderonline.wire import ErrorBody, HpcTask, OutputAnswer, Vitals
 
 
 class Receiver:
@@ -264,3 +272,44 @@ def test_nothing_is_sent_to_an_api_with_another_certificate(
 
 def test_the_wire_is_the_documented_one() -> None:
     assert wire.encode(OutputAnswer(accepted=True)) == b'{"Accepted":true,"Message":""}'
+
+
+class Told(NoReporter):
+    """A reporter that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def rendered(self) -> None:
+        self.events.append("rendered")
+
+    def ended(self, task: HpcTask) -> None:
+        self.events.append("ended")
+
+
+@pytest.mark.parametrize("has_next", [True, False])
+def test_that_a_machine_is_free_is_told_where_it_has_nothing_else_to_do(
+    running: ExitStack, tmp_path: Path, has_next: bool
+) -> None:
+    """Its end is told in any case, once its results have arrived."""
+    gate = threading.Event()
+    running.callback(gate.set)
+    api = receiver(running)
+
+    def later(_path: str) -> None:
+        gate.wait(DEADLINE_S)
+
+    api.answer = later
+    sending, to = returns(running, tmp_path), ReportTo(api.api, 3, "key")
+    clock, told = SystemClock(), Told()
+    entry = Entry(task=HpcTask(task_id=7, attempt_id=3, is_running=True))
+    books = Books(clock, Journal(tmp_path), ApiClient(), Vitals, lambda *_: None, sending)
+    record = Record(clock, entry.task, sends_back=True)
+    account = Account(record, entry, Journal(tmp_path), books, None, sending, to)
+    account.report_by(told)
+    put(sending, to, tmp_path, "1.png", 1)
+    account.finish(Outcome(Verdict(True), 0))
+    account.tell_end(has_next)
+    assert told.events == ([] if has_next else ["rendered"])
+    gate.set()
+    wait_until(lambda: told.events[-1:] == ["ended"], "its end is told")
