@@ -65,6 +65,9 @@ CREATE TABLE IF NOT EXISTS `machines` (
   `only_engines` varchar(255) NOT NULL DEFAULT '',
   `forgiven` bigint unsigned NOT NULL DEFAULT 0,
   `path_map` text DEFAULT NULL,
+  `hours` varchar(255) NOT NULL DEFAULT '',
+  `only_users` varchar(255) NOT NULL DEFAULT '',
+  `reserve` varchar(40) NOT NULL DEFAULT '',
   PRIMARY KEY (`machine_id`)
 ) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_unicode_ci;
 

@@ -96,6 +96,9 @@ KINDS: dict[str, Kind] = {
                 "map",
                 may_repeat=True,
             ),
+            Option("hours", "HOURS|none", 'when it takes work, as "mon-fri 19:00-07:00, sat-sun"'),
+            Option("only_users", "E-MAIL,…|none", "whose tasks alone it renders"),
+            Option("reserve", "TAG|none", "a tag; other tasks get it where none that asks waits"),
         ),
     ),
     "subscription": Kind(

@@ -23,11 +23,20 @@ def run(args: argparse.Namespace) -> int:
     for machine in machines:
         for mapping in machine.path_map:
             output.say(f"{machine.name}: {mapping}")
+        for rule in rules(machine):
+            output.say(f"{machine.name}: {rule}")
         if machine.reason:
             output.say(f"{machine.name}: {machine.reason}")
         for kept in machine.kept_from:
             output.say(f"{machine.name}: {_kept_text(kept)}")
     return 0
+
+
+def rules(machine: wire.Machine) -> list[str]:
+    """What an admin has said of the work that it gets."""
+    told = [f"takes work {machine.hours}"] if machine.hours else []
+    told += [f"is kept for {', '.join(machine.only_users)}"] if machine.only_users else []
+    return told + ([f"is reserved for {machine.reserve}"] if machine.reserve else [])
 
 
 def _row(machine: wire.Machine) -> tuple[str, ...]:

@@ -22,7 +22,14 @@ def add_common(parser: argparse.ArgumentParser) -> None:
     _add(add, "--priority", number(0, 100), "N", "0 to 100; 50 is the usual one")
     _add(add, "--chunk-frames", chunk_frames, "N|auto|all", "frames that a machine gets at once")
     _add(add, "--machines", or_none(number(1, 10_000)), "N|none", "most machines at once")
-    _add(add, "--tags", words, "TAG,…", "only machines that have all of these")
+    add(
+        "--tags",
+        "--pool",
+        type=words,
+        default=argparse.SUPPRESS,
+        metavar="TAG,…",
+        help="only machines that have all of these",
+    )
     _add(add, "--after", task_ids, "TASK,…", "not before these tasks of yours have succeeded")
     _add(
         add,

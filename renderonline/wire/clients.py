@@ -343,7 +343,7 @@ class Machine(Message):
     machine_id: int
     name: str
     address: str | None  # host:port; only for admins
-    state: str  # enabled, draining, disabled, benched; or unreachable, of one that is enabled
+    state: str  # enabled, draining, disabled, benched; of one that is enabled: closed, unreachable
     reason: str | None  # why it gets no work
     is_busy: bool
     work: list[MachineWork]  # what the caller may see of it
@@ -357,6 +357,9 @@ class Machine(Message):
     load: float | None = None  # runnable processes per core
     path_map: list[str] = []  # FROM=TO: where it has the api's folders; only for admins
     kept_from: list[KeptFrom] = []  # tasks in the queue; the caller's, an admin's all
+    hours: str = ""  # when it takes work, by the server's clock; empty: always
+    only_users: list[str] = []  # whose tasks alone it renders; only for admins
+    reserve: str | None = None  # a tag: what does not ask for it comes last
 
 
 class MachinesResponse(Message):
@@ -370,6 +373,9 @@ class MachineChange(Message):
     tags: list[str] | msgspec.UnsetType = msgspec.UNSET
     only_engines: list[str] | msgspec.UnsetType = msgspec.UNSET
     path_map: list[str] | msgspec.UnsetType = msgspec.UNSET
+    hours: str | msgspec.UnsetType = msgspec.UNSET  # empty: always
+    only_users: list[str] | msgspec.UnsetType = msgspec.UNSET  # email addresses; none: everybody's
+    reserve: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class HealthResponse(Message):

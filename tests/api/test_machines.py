@@ -95,6 +95,9 @@ def test_an_admin_sees_all_of_a_machine(house: House, machine: OurNode) -> None:
         "Load": 0.25,
         "PathMap": [],
         "KeptFrom": [],
+        "Hours": "",
+        "OnlyUsers": [],
+        "Reserve": None,
     }
 
 

@@ -257,6 +257,75 @@ def test_machine_with_other_things_to_do_gets_work_last(
     assert [d.machine_id for d in decide([wanted], free[:2])] == [2, 1]
 
 
+# --------------------------------------------------------------------------- for some only
+
+
+def test_machine_that_is_kept_for_users_takes_their_tasks_alone() -> None:
+    tasks = [
+        task(1, "1", user_id=1, priority=90),
+        task(2, "1-5", user_id=2),
+        task(3, "1", user_id=3),
+    ]
+    kept = seat(1, only_users=frozenset({2, 4}))
+    assert pairs(decide(tasks, [kept])) == [(2, 1)]
+    assert pairs(decide(tasks, [kept, seat(2)])) == [(1, 2), (2, 1)]
+    other = seat(2, only_users=frozenset({3}))
+    assert pairs(decide(tasks, [kept, other])) == [(2, 1), (3, 2)]
+    assert decide(tasks[:1], [kept, other]) == []
+
+
+def test_machine_that_others_are_kept_from_is_none_that_could_do_it() -> None:
+    """A task that is benched on the only machine it may have is rendered there all the same."""
+    benched = task(1, "1-9", records={1: Record(avoid=True)})
+    everyone = [seat(1), seat(2, only_users=frozenset({2}))]
+    assert len(decide([benched], everyone[:1], everyone=everyone)) == 1
+    assert decide([replace(benched, user_id=2)], everyone[:1], everyone=everyone) == []
+    assert Roster(everyone).able(benched.requirement) == {1, 2}
+    assert Roster(everyone).able_for(benched) == {1}
+    cramped = task(1, "1-9", **HUNGRY)
+    everyone = [seat(1, **FULL), seat(2, **ROOMY, only_users=frozenset({2}))]
+    assert len(decide([cramped], everyone[:1], everyone=everyone)) == 1
+
+
+def test_others_last_frames_are_not_for_a_machine_that_is_kept() -> None:
+    slow = task(1, "", active=(at_work(2, "1-9"),), records={2: Record(frame_s=60.0)})
+    everyone = [seat(1, only_users=frozenset({2})), seat(2)]
+    assert decide([slow], everyone[:1], everyone=everyone) == []
+
+
+GPU = frozenset({"gpu"})
+
+
+@pytest.mark.parametrize(
+    ("tasks", "expected"),
+    [
+        # what asks for the tag has it, whatever else is more urgent
+        ([task(1, priority=90), task(2, "1-5", tags=GPU)], [(2, 1), (1, 2)]),
+        # nothing asks: it is there for all
+        ([task(1, "1-9")], [(1, 1), (1, 2)]),
+        ([task(1, "1-9"), task(2, "", tags=GPU, active=(at_work(9, "1"),))], [(1, 1), (1, 2)]),
+        ([task(1, "1-9"), task(2, tags=GPU, is_blocked=True)], [(1, 1), (1, 2)]),
+        # what asks for it is for a machine that it has not
+        ([task(1, "1-9"), task(2, tags=GPU, engine="maya")], [(1, 1), (1, 2)]),
+        # among those that ask the order is the usual one
+        ([task(1, tags=GPU), task(2, tags=GPU, priority=90)], [(2, 1)]),
+        ([task(1, "1-9"), task(2, "1", tags=GPU | {"big"})], [(1, 1), (1, 2)]),
+    ],
+)
+def test_reserved_machine_takes_others_tasks_where_nothing_asks_for_it(
+    tasks: list[Waiting], expected: list[tuple[int, int]]
+) -> None:
+    free = [seat(1, reserve="gpu", tags=GPU), seat(2)]
+    assert sorted(pairs(decide(tasks, free))) == sorted(expected)
+
+
+def test_reserved_machine_is_not_held_up_by_licences() -> None:
+    tasks = [task(1, "1-9", engine="povray"), task(2, tags=GPU)]
+    free = [seat(1, reserve="gpu", tags=GPU, engines={"blender": None, "povray": None})]
+    assert pairs(decide(tasks, free)) == [(2, 1)]
+    assert pairs(decide(tasks, free, engine_limits={"blender": 0})) == [(1, 1)]
+
+
 # --------------------------------------------------------------------------- free memory
 
 HUNGRY = {"memory_bytes": 10 * GIB}

@@ -202,20 +202,22 @@ def test_a_machine_that_failed_a_task_is_shown_and_forgiven(
         return done.stdout + done.stderr
 
     task_id = str(ask("submit", project(tmp_path, FAILS), "--frames", "1-4")["TaskId"])
-    (failed,) = wait_until(lambda: ask("tasks", task_id)["Machines"], "it has failed")
+    wait_until(lambda: ask("tasks", task_id)["Machines"], "it has failed")
+    ask("pause", task_id, "--now")  # so that nobody tries again meanwhile
+    (failed,) = ask("tasks", task_id)["Machines"]
     assert (failed["MachineId"], failed["Failures"] >= 1, failed["Cause"]) == (1, True, "machine")
     shown = say("tasks", task_id)
     assert "kept from it" in shown
     assert failed["Message"][:20] in shown
-    assert f"kept from task {task_id}" in say("machines")
     assert "No machine 'Render 77' has failed task" in say(
         "forgive", task_id, "Render 77", exit_code=2
     )
     (broken,) = farm.folder.rglob("broken")
     (broken.parent / "mended").touch()
-    assert ask("forgive", task_id, failed["Name"].upper())["TaskId"] == int(task_id)
-    farm.wait_for_state(int(task_id), "succeeded")
+    assert ask("forgive", task_id, failed["Name"].upper())["State"] == "paused"
     assert ask("tasks", task_id)["Machines"] == []
+    ask("resume", task_id)
+    farm.wait_for_state(int(task_id), "succeeded")
     assert "cannot be tried again" in say("forgive", task_id, exit_code=1)
 
 
@@ -273,6 +275,7 @@ def test_the_client_has_every_route(farm: Farm, tmp_path: Path) -> None:
         (["--machines", "none"], {"machine_limit": None}),
         (["--tags", "a, b,,"], {"tags": ["a", "b"]}),
         (["--tags", ""], {"tags": []}),
+        (["--pool", "film"], {"tags": ["film"]}),
         (["--after", "3,4"], {"after": [3, 4]}),
         (["--after", "none"], {"after": []}),
         (["--start-at", "2026-01-31T20:00+01:00"], {"start_at": "2026-01-31T19:00:00Z"}),
@@ -314,6 +317,20 @@ def test_a_machine_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
         *("3", "Render 1", "benched", "tasks 8, 9", "blender 4.5.1", "gpu", "8"),
         *("4.0 of 16.0 GiB", "50%"),
     )
+    kept = wire.KeptFrom(
+        task_id=9, failures=2, is_avoided=True, not_before="2026-01-31T20:00:00.5Z",
+        cause=wire.Cause.MACHINE, message="No GPU.",
+    )  # fmt: skip
+    until = tasks.local_text(kept.not_before)
+    assert machines._kept_text(kept) == (
+        f"kept from task 9 until {until}, and while another can do it; it failed it 2 times (machine): "
+        "No GPU."
+    )
+    assert machines.rules(one) == []
+    one.hours, one.only_users, one.reserve = "sat-sun", ["a@b.c"], "film"
+    assert machines.rules(one) == [
+        *("takes work sat-sun", "is kept for a@b.c", "is reserved for film")
+    ]
     one.work, one.load, one.cores = [], None, None
     assert machines._row(one)[3] == "busy"
 

@@ -57,6 +57,9 @@ def machine(row: Any) -> model.Machine:
         frozenset(name.lower() for name in words(row.only_engines)),
         row.forgiven,
         _texts(row.path_map),
+        row.hours or "",
+        frozenset(int(word) for word in words(row.only_users) if word.isdecimal()),
+        row.reserve or "",
     )
 
 

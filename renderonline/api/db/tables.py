@@ -173,6 +173,12 @@ class Machine(Table):
     only_engines = peewee.CharField(max_length=255, constraints=_default("''"), default="")
     forgiven = UBigInt(constraints=_default("0"), default=0)  # attempts up to this do not count
     path_map = peewee.TextField(null=True)  # JSON: ["/mnt/farm=Z:\\farm"], paths here and there
+    hours = peewee.CharField(
+        max_length=255, constraints=_default("''"), default=""
+    )  # empty: always
+    only_users = peewee.CharField(max_length=255, constraints=_default("''"), default="")  # ids
+    # A tag: what does not ask for it gets the machine only where nothing waits that does.
+    reserve = peewee.CharField(max_length=40, constraints=_default("''"), default="")
 
     class Meta:
         table_name = "machines"

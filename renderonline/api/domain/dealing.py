@@ -93,29 +93,38 @@ class Job:
         return sum(self.bound.values()) + self.got / self.frame_s
 
 
+Want = tuple[Requirement, int | None]
+"""What a task asks of a machine, and its user where some machines are kept for users."""
+
+
 class Pool:
     """The machines that no chunk binds, by what they are able to do. Parts of them can be drawn."""
 
     def __init__(
-        self, roster: Roster, wanted: Iterable[Requirement], engine_limits: Mapping[str, int]
+        self, roster: Roster, tasks: Iterable[Waiting], engine_limits: Mapping[str, int]
     ) -> None:
-        self._able = {requirement: roster.able(requirement) for requirement in wanted}
-        can: dict[int, list[Requirement]] = {}
-        for requirement, machines in self._able.items():
+        self._has_private = roster.has_private
+        self._able = {want: roster.able(*want) for want in map(self.want, tasks)}
+        can: dict[int, list[Want]] = {}
+        for want, machines in self._able.items():
             for machine_id in machines:
-                can.setdefault(machine_id, []).append(requirement)
+                can.setdefault(machine_id, []).append(want)
         self._kind = {machine_id: frozenset(found) for machine_id, found in can.items()}
         self._free = Counter(self._kind.values())
         self._bound: set[int] = set()
         # Those that can do little else first: the others are left for who needs them.
         kinds = sorted(self._free, key=len)
-        self._kinds = {r: [kind for kind in kinds if r in kind] for r in self._able}
+        self._kinds = {want: [kind for kind in kinds if want in kind] for want in self._able}
         self._limits = engine_limits
-        self._left: dict[frozenset[Requirement], float] = {}
+        self._left: dict[frozenset[Want], float] = {}
         self._engines: dict[str, float] = {}
 
-    def able(self, requirement: Requirement) -> frozenset[int]:
-        return self._able[requirement]
+    def want(self, task: Waiting) -> Want:
+        """What it asks of a machine; whose it is, only where that makes a difference."""
+        return task.requirement, task.user_id if self._has_private else None
+
+    def able(self, task: Waiting) -> frozenset[int]:
+        return self._able[self.want(task)]
 
     def take(self, machine_id: int) -> None:
         """It is at a chunk. One that gets no more work is not in here anyway."""
@@ -140,26 +149,27 @@ class Pool:
         """Machines that are not dealt yet."""
         return sum(self._left.values())
 
-    def has(self, requirement: Requirement) -> bool:
+    def has(self, want: Want) -> bool:
         """Whether there is anything left of what could do it."""
-        is_allowed = self._engines.get(requirement.engine, 1.0) > LEAST
-        return is_allowed and any(self._left[kind] > LEAST for kind in self._kinds[requirement])
+        is_allowed = self._engines.get(want[0].engine, 1.0) > LEAST
+        return is_allowed and any(self._left[kind] > LEAST for kind in self._kinds[want])
 
-    def draw(self, requirement: Requirement, count: float) -> float:
+    def draw(self, want: Want, count: float) -> float:
         """Up to so many machines that can do it; how many there were."""
-        count = max(min(count, self._engines.get(requirement.engine, count)), 0.0)
+        engine = want[0].engine
+        count = max(min(count, self._engines.get(engine, count)), 0.0)
         drawn = 0.0
-        for kind in self._kinds[requirement]:
+        for kind in self._kinds[want]:
             part = min(count - drawn, self._left[kind])
             if part > 0:
                 self._left[kind] -= part
                 drawn += part
-        if requirement.engine in self._engines:
-            self._engines[requirement.engine] -= drawn
+        if engine in self._engines:
+            self._engines[engine] -= drawn
         return drawn
 
 
-Places = dict[Requirement, list[tuple[int, int]]]
+Places = dict[Want, list[tuple[int, int]]]
 """A user's tasks of one priority: (order, task id), sorted."""
 
 
@@ -181,7 +191,7 @@ class Line:
         if -task.priority not in self._levels:
             insort(self._order, -task.priority)
         places = self._levels.setdefault(-task.priority, {}).setdefault(task.user_id, {})
-        insort(places.setdefault(task.requirement, []), (task.order, task.task_id))
+        insort(places.setdefault(self._pool.want(task), []), (task.order, task.task_id))
         self._jobs[task.task_id] = job
 
     def remove(self, job: Job) -> None:
@@ -189,10 +199,11 @@ class Line:
         task = job.task
         level = self._levels[-task.priority]
         places = level[task.user_id]
-        own = places[task.requirement]
+        want = self._pool.want(task)
+        own = places[want]
         del own[bisect_left(own, (task.order, task.task_id))]
         if not own:
-            del places[task.requirement]
+            del places[want]
         if not places:
             del level[task.user_id]
         if not level:
@@ -245,17 +256,17 @@ class Line:
         heapq.heapify(heads)
         used = 0.0
         while heads and share - used > LEAST:
-            (_, task_id), n, position, requirement = heapq.heappop(heads)
+            (_, task_id), n, position, want = heapq.heappop(heads)
             self.deals += 1
             job = self._jobs[task_id]
-            got = self._pool.draw(requirement, min(job.wants, share - used))
+            got = self._pool.draw(want, min(job.wants, share - used))
             if got > 0:
                 job.got += got
                 used += got
                 self._served.append(job)
-            own = places[requirement]
-            if position + 1 < len(own) and self._pool.has(requirement):
-                heapq.heappush(heads, (own[position + 1], n, position + 1, requirement))
+            own = places[want]
+            if position + 1 < len(own) and self._pool.has(want):
+                heapq.heappush(heads, (own[position + 1], n, position + 1, want))
         return used
 
 

@@ -108,7 +108,7 @@ class _Play:
         }
         self._jobs: dict[int, Job] = {}
         self._why: dict[int, str] = {}
-        self._pool = Pool(roster, {task.requirement for task in tasks}, engine_limits)
+        self._pool = Pool(roster, tasks, engine_limits)
         self._line = Line(self._pool, usage)
         self._timed: list[tuple[float, int]] = []  # those whose start time is to come
         self._busy: list[tuple[float, int, int]] = []  # (is free in, machine, task)
@@ -158,7 +158,7 @@ class _Play:
             frames = len(task.todo) + owed - 0.5 * min(at_work, owed)  # they are at some already
         return Job(
             task,
-            able=self._pool.able(task.requirement),
+            able=self._pool.able(task),
             left=frames,
             frame_s=max(_frame_s(task, known), FASTEST_FRAME_S),
             startup_s=0.0 if task.active else known.startup_s or 0.0,

@@ -78,6 +78,9 @@ class Machine:
     only_engines: frozenset[str] = frozenset()  # lower case; empty: all that it has
     forgiven: int = 0
     path_map: tuple[str, ...] = ()  # FROM=TO: our paths and its own
+    hours: str = ""  # as `hours.parse` reads them; empty: always
+    only_users: frozenset[int] = frozenset()  # empty: everybody's tasks
+    reserve: str = ""  # a tag; what does not ask for it comes last. Empty: none
 
 
 @dataclass(frozen=True, slots=True)

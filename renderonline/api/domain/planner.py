@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -19,7 +19,8 @@ from types import MappingProxyType
 from typing import Any
 
 from renderonline.api.domain.pace import Outlook, seconds_alone, start_s
-from renderonline.api.domain.queue_index import Group, Queue, Rank
+from renderonline.api.domain.pools import Helpers, Pool, reserved_for
+from renderonline.api.domain.queue_index import Queue, Rank
 from renderonline.api.domain.sizing import START_SHARE, Situation, chunk_size, first_frames
 from renderonline.api.domain.strain import PATIENCE_S, ROOM, as_it_will_be, is_full, strain
 from renderonline.api.domain.tails import Tail, copied_frames, tail_of
@@ -126,7 +127,7 @@ class _Call:
     def copy(self, seats: Sequence[Seat]) -> None:
         """The last frames of others to those of these machines that found nothing."""
         pools = self._pools(seats)
-        helpers: dict[int, _Helpers] = {}  # by task
+        helpers: dict[int, Helpers] = {}  # by task
         for tail in self._tails(pools):
             task, pool = tail.task, pools[tail.task.requirement]
             if not pool.seats or self._is_at_limit(task.engine):
@@ -134,7 +135,7 @@ class _Call:
             if task.task_id not in pool.group.tails:  # a copy was the last it could have
                 continue
             if task.task_id not in helpers:
-                helpers[task.task_id] = _Helpers(task, self._offers(task, pool))
+                helpers[task.task_id] = Helpers(task, self._offers(task, pool))
             seat = helpers[task.task_id].first(self._taken)
             if seat is not None and self._copy(tail, seat):
                 self._take(seat, pools.values())
@@ -146,25 +147,32 @@ class _Call:
 
     # ----------------------------------------------------------------- which task
 
-    def _pools(self, seats: Sequence[Seat]) -> dict[Requirement, _Pool]:
+    def _pools(self, seats: Sequence[Seat]) -> dict[Requirement, Pool]:
         """The machines that are free, by what they can do of what is wanted."""
         free = [seat for seat in seats if seat.machine_id not in self._taken]
         if not free:
             return {}
         free.sort(key=lambda seat: (seat.free_in_s, seat.machine_id))
         pools = {}
+        wanted = [
+            group.requirement
+            for group in self._queue.groups()
+            if group.ready and not self._is_at_limit(group.requirement.engine)
+        ]
+        reserved = reserved_for(free, wanted, self._roster)
         for group in self._queue.groups():
-            able = self._roster.able(group.requirement)
-            fitting = [seat for seat in free if seat.machine_id in able]
+            able, tags = self._roster.able(group.requirement), group.requirement.tags
+            others = {m for m, tag in reserved.items() if tag not in tags}
+            fitting = [s for s in free if s.machine_id in able and s.machine_id not in others]
             if fitting:
-                pools[group.requirement] = _Pool(group, fitting)
+                pools[group.requirement] = Pool(group, fitting)
         return pools
 
     def _next(
-        self, pools: Mapping[Requirement, _Pool], passed: set[int]
-    ) -> tuple[Waiting, _Pool] | None:
+        self, pools: Mapping[Requirement, Pool], passed: set[int]
+    ) -> tuple[Waiting, Pool] | None:
         """The task that comes first of all that one of the free machines could do."""
-        best: tuple[Rank, _Pool] | None = None
+        best: tuple[Rank, Pool] | None = None
         for pool in pools.values():
             line = pool.group.line
             if not line or not pool.seats or (best and line[0] > best[0].negative_priority):
@@ -172,7 +180,9 @@ class _Call:
             if self._is_at_limit(pool.group.requirement.engine):
                 continue
             is_passed = partial(self._is_passed, passed, pool)
-            rank = self._queue.first(pool.group, self._usage, is_passed, self._leaving)
+            rank = self._queue.first(
+                pool.group, self._usage, is_passed, self._leaving, pool.users()
+            )
             if rank is not None and (best is None or rank < best[0]):
                 best = (rank, pool)
         if best is None:
@@ -181,7 +191,7 @@ class _Call:
         assert task is not None
         return task, best[1]
 
-    def _is_passed(self, passed: set[int], pool: _Pool, task_id: int) -> bool:
+    def _is_passed(self, passed: set[int], pool: Pool, task_id: int) -> bool:
         """Whether none of the free machines may have the task; remembered in `passed`."""
         if task_id in passed:
             return True
@@ -199,7 +209,7 @@ class _Call:
 
     # ----------------------------------------------------------------- which machine
 
-    def _offers(self, task: Waiting, pool: _Pool) -> Iterator[Seat]:
+    def _offers(self, task: Waiting, pool: Pool) -> Iterator[Seat]:
         """The machines that may have the task, best first: at ease, warm for it, soon, fast."""
         known = self._outlook(task)
         recorded = [seat for seat in pool.with_record(task) if self._may_have(task, seat)]
@@ -217,7 +227,7 @@ class _Call:
 
         others = pool.without_record(task)
         offers = heapq.merge(sorted(recorded, key=key), others, key=key)
-        return (s for s in offers if s.machine_id not in self._taken and self._has_room(task, s))
+        return (s for s in offers if s.machine_id not in self._taken and self._serves(task, s))
 
     def _may_have(self, task: Waiting, seat: Seat) -> bool:
         record = task.record(seat.machine_id)
@@ -225,10 +235,13 @@ class _Call:
             return False
         if record.avoid and self._roster.has_another(task):
             return False
-        return self._has_room(task, seat)
+        return self._serves(task, seat)
 
-    def _has_room(self, task: Waiting, seat: Seat) -> bool:
-        """False while a task waits for a machine that has more memory free than this one."""
+    def _serves(self, task: Waiting, seat: Seat) -> bool:
+        """False for users that the machine is not kept for, and while a task waits for a machine
+        that has more memory free than this one."""
+        if seat.only_users and task.user_id not in seat.only_users:
+            return False
         if not is_full(seat, task) or not self._roster.has_larger(
             task, ROOM * (task.memory_bytes or 0), but=seat.machine_id
         ):
@@ -239,8 +252,8 @@ class _Call:
         return (self._now - since).total_seconds() >= PATIENCE_S
 
     def _stays(
-        self, seat: Seat, task: Waiting, pool: _Pool, pools: Mapping[Requirement, _Pool]
-    ) -> tuple[Waiting, _Pool] | None:
+        self, seat: Seat, task: Waiting, pool: Pool, pools: Mapping[Requirement, Pool]
+    ) -> tuple[Waiting, Pool] | None:
         """What the machine should rather go on with than start up for `task`, if anything.
 
         Between users, as long as that costs the other one less than half a machine; between tasks
@@ -265,7 +278,7 @@ class _Call:
     def _share(self, task: Waiting) -> float:
         return self._queue.share(task.user_id, self._usage, self._leaving)
 
-    def _pays_off(self, task: Waiting, seat: Seat, pool: _Pool) -> bool:
+    def _pays_off(self, task: Waiting, seat: Seat, pool: Pool) -> bool:
         """Whether the machine's part of the task is known to be worth a start."""
         known, record = self._outlook(task), task.record(seat.machine_id)
         frame_s = record.frame_s or known.frame_s
@@ -279,17 +292,17 @@ class _Call:
         found = seat.after and self._queue.at_work(seat.machine_id, seat.after)
         return found[0].user_id if found else None
 
-    def _take(self, seat: Seat, pools: Iterable[_Pool]) -> None:
+    def _take(self, seat: Seat, pools: Iterable[Pool]) -> None:
         self._taken.add(seat.machine_id)
         user_id = self._user_of(seat)
         if user_id is not None:
             self._leaving -= Counter((user_id,))
         for pool in pools:
-            pool.seats.pop(seat.machine_id, None)
+            pool.take(seat)
 
     # ----------------------------------------------------------------- what of it
 
-    def _give(self, task: Waiting, seat: Seat, pool: _Pool) -> bool:
+    def _give(self, task: Waiting, seat: Seat, pool: Pool) -> bool:
         """Whether the machine got something of the task."""
         if task.todo is None:
             self._decide(task, Assignment(task.task_id, seat.machine_id, None, seat.after))
@@ -326,7 +339,7 @@ class _Call:
             found = self._alone[task.task_id] = (task, seconds)
         return found[1]
 
-    def _situation(self, task: Waiting, seat: Seat, pool: _Pool) -> Situation:
+    def _situation(self, task: Waiting, seat: Seat, pool: Pool) -> Situation:
         assert task.todo is not None
         own = [c for c in task.active if c.machine_id == seat.machine_id] if seat.after else []
         known = self._outlook(task)
@@ -370,7 +383,7 @@ class _Call:
 
     # ----------------------------------------------------------------- the last frames
 
-    def _tails(self, pools: Mapping[Requirement, _Pool]) -> list[Tail]:
+    def _tails(self, pools: Mapping[Requirement, Pool]) -> list[Tail]:
         """What is left of the chunks that the machines could help with, the longest first."""
         tails = []
         for pool in pools.values():
@@ -391,44 +404,3 @@ class _Call:
         attempt_id = tail.chunk.attempt_id
         self._decide(task, Assignment(task.task_id, seat.machine_id, frames, copy_of=attempt_id))
         return True
-
-
-class _Pool:
-    """The free machines that can do what the tasks of a group want."""
-
-    def __init__(self, group: Group, seats: Sequence[Seat]) -> None:
-        self.group = group
-        self.all = seats  # soonest free first
-        self.seats = {seat.machine_id: seat for seat in seats}  # those that are still free
-
-    def with_record(self, task: Waiting) -> Iterator[Seat]:
-        """Those that have worked on the task."""
-        if len(task.records) < len(self.seats):
-            return (self.seats[m] for m in task.records if m in self.seats)
-        return (seat for m, seat in self.seats.items() if m in task.records)
-
-    def without_record(self, task: Waiting) -> Iterator[Seat]:
-        """The others, those that feel well first."""
-        strained = []
-        for seat in self.all:
-            if seat.machine_id not in task.records:
-                if much := strain(seat, task):
-                    strained.append((much, seat.free_in_s, seat.machine_id, seat))
-                else:
-                    yield seat
-        yield from (seat for *_, seat in sorted(strained, key=lambda entry: entry[:3]))
-
-
-class _Helpers:
-    """The machines that could help with a task's last frames, best first."""
-
-    def __init__(self, task: Waiting, offers: Iterator[Seat]) -> None:
-        at_work = {chunk.machine_id for chunk in task.active}
-        self._seats = (seat for seat in offers if seat.machine_id not in at_work)
-        self._first: Seat | None = next(self._seats, None)
-
-    def first(self, taken: Set[int]) -> Seat | None:
-        """The best that is not taken. It stays the first until it is."""
-        if self._first is not None and self._first.machine_id in taken:
-            self._first = next(self._seats, None)
-        return self._first

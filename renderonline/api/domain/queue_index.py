@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from bisect import bisect_left, insort
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -222,8 +222,9 @@ class Queue:
         usage: Mapping[int, float],
         is_passed: Callable[[int], bool],
         leaving: Mapping[int, int] = NOBODY,
+        users: Collection[int] | None = None,
     ) -> Rank | None:
-        """The next of the group's tasks, by priority, share and age.
+        """The next of the group's tasks, by priority, share and age; with `users` of theirs only.
 
         `usage`: what each user recently used, in machines. `is_passed` says of a task id that the
         task is not to be had just now. `leaving`: of the users' machines, those that are planned
@@ -238,9 +239,10 @@ class Queue:
                 found = level.next(user_id, is_passed)
                 return Rank(first, self.share(user_id, usage, leaving), *found) if found else None
 
-            ranks = [rank(user_id) for user_id in leaving if user_id in level.tasks]
+            few = leaving if users is None else users
+            ranks = [rank(user_id) for user_id in few if user_id in level.tasks]
             best = min(filter(None, ranks), default=None)
-            for floor, oldest, user_id in level.line:
+            for floor, oldest, user_id in level.line if users is None else ():
                 if best is not None and (best.share, best.order) < (floor, oldest):
                     break
                 if user_id not in leaving and (found := rank(user_id)) is not None:

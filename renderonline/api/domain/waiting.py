@@ -46,6 +46,9 @@ def _no_machine(job: Job, seats: Sequence[Seat], has_no_machine: bool) -> str | 
     wanted = requirement_of(job)
     if not any(wanted.suits(seat) for seat in tagged):
         return f"No machine has {name} {wanted.version}."
+    mine = [s for s in tagged if not s.only_users or job.task.user_id in s.only_users]
+    if not any(wanted.suits(seat) for seat in mine):
+        return "The machines that could do it are kept for other users."
     return None
 
 

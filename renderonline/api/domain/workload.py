@@ -115,6 +115,8 @@ class Seat:
     free_in_s: float = 0.0  # 0: idle; else it works, and is expected to be free then
     after: int | None = None  # the attempt that it works on
     last_task: int | None = None  # that it was given; its renderer may still be open for it
+    only_users: frozenset[int] = frozenset()  # whose tasks alone it takes; empty: everybody's
+    reserve: str | None = None  # a tag of its own: others' tasks only where none that asks waits
     is_settled: bool = True  # nothing of ours is in its load and memory, no open renderer either
 
 
@@ -137,10 +139,27 @@ class Roster:
     def __init__(self, seats: Iterable[Seat]) -> None:
         self._seats = tuple(seats)
         self._able: dict[Requirement, frozenset[int]] = {}
+        self._private = {s.machine_id: s.only_users for s in self._seats if s.only_users}
         self._sizes: dict[Requirement, list[tuple[float, int]]] = {}  # (memory, machine), falling
 
-    def able(self, requirement: Requirement) -> frozenset[int]:
-        """The machines that could render it: the larger ones where memory ran out, if there are."""
+    def able_for(self, task: Waiting) -> frozenset[int]:
+        """The machines that could render the task of this user."""
+        return self.able(task.requirement, task.user_id)
+
+    def able(self, requirement: Requirement, user_id: int | None = None) -> frozenset[int]:
+        """The machines that could render it: the larger ones where memory ran out, if there are;
+        with a user without those that are kept for others."""
+        if user_id is None or not self._private:
+            return self._able_at_all(requirement)
+        others = {m for m, users in self._private.items() if user_id not in users}
+        return self._able_at_all(requirement) - others
+
+    @property
+    def has_private(self) -> bool:
+        """Whether a machine is kept for some users."""
+        return bool(self._private)
+
+    def _able_at_all(self, requirement: Requirement) -> frozenset[int]:
         found = self._able.get(requirement)
         if found is None:
             fitting = [seat for seat in self._seats if requirement.suits(seat)]
@@ -164,13 +183,14 @@ class Roster:
         for size, machine_id in sizes:
             if size < needed_bytes:
                 return False
-            if machine_id != but and not task.record(machine_id).avoid:
+            is_private = task.user_id not in self._private.get(machine_id, (task.user_id,))
+            if machine_id != but and not is_private and not task.record(machine_id).avoid:
                 return True
         return False
 
     def has_another(self, task: Waiting) -> bool:
         """Whether a machine could do the task that is not benched for it."""
-        able = self.able(task.requirement)
+        able = self.able_for(task)
         benched = sum(record.avoid and m in able for m, record in task.records.items())
         return len(able) > benched
 

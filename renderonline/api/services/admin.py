@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -56,6 +56,9 @@ MACHINE_VERBS: dict[str, tuple[MachineState, str | None]] = {
 }
 """What can be done to a machine: its state after it, and the reason that everybody sees."""
 
+MOST_USERS = 20
+"""That a machine may be kept for."""
+
 ONLY_SHOWN = {"machine": ("state", "reason")}
 
 
@@ -69,8 +72,7 @@ class NoSuchRow(AdminError):
 def rows(database: Database, kind: str) -> list[Row]:
     """All rows of a kind, without tokens."""
     with database.reading():
-        found = catalog.all_rows(kind)
-    return [_shown(kind, row) for row in found]
+        return [_shown(kind, row) for row in catalog.all_rows(kind)]
 
 
 def add(database: Database, kind: str, values: Mapping[str, Any]) -> Row:
@@ -85,6 +87,7 @@ def add(database: Database, kind: str, values: Mapping[str, Any]) -> Row:
         if kind == "user":
             columns = _new_user(columns)
         _check_references(kind, columns)
+        columns |= _user_ids(columns)
         _check_unique(kind, columns, None)
         try:
             row_id = catalog.insert_row(kind, _stored(kind, columns, {}))
@@ -112,7 +115,7 @@ def change(database: Database, kind: str, row_id: object, values: Mapping[str, A
         key = found[catalog.key(kind)]
         _check_references(kind, columns)
         _check_unique(kind, columns, key)
-        catalog.update_row(kind, key, _stored(kind, columns, found))
+        catalog.update_row(kind, key, _stored(kind, columns | _user_ids(columns), found))
         _check_whole(kind, key)
         return _row(kind, key)
 
@@ -202,6 +205,26 @@ def _check_references(kind: str, columns: Row) -> None:
         raise AdminError(f"There is no engine {min(unknown)[:60]}.")
 
 
+def _user_ids(columns: Row) -> Row:
+    """Users that are named, by their ids: those stay when an email address changes."""
+    if columns.get("only_users") is None:
+        return {}
+    named = [word for word in str(columns["only_users"]).split() if word.lower() != "none"]
+    try:
+        ids = sorted({int(_find("user", word)["user_id"]) for word in named})
+    except NoSuchRow as error:
+        raise AdminError(f"only_users: {error}") from None
+    if len(ids) > MOST_USERS:
+        raise AdminError(f"only_users takes up to {MOST_USERS} users.")
+    return {"only_users": " ".join(map(str, ids))}
+
+
+def emails(user_ids: Iterable[int]) -> list[str]:
+    """Users for people. One who was removed is shown as the number. Inside a reading."""
+    known = {number: catalog.find_row("user", "user_id", number) for number in sorted(user_ids)}
+    return [str((row or {}).get("email", number)) for number, row in known.items()]
+
+
 def _check_unique(kind: str, columns: Row, key: object) -> None:
     column = UNIQUE.get(kind)
     if column is None or not columns.get(column):
@@ -235,6 +258,9 @@ def _check_unused(kind: str, key: object) -> None:
             f"{count} tasks belong to this {kind}; delete them first"
             + (", or set is_active to no." if kind == "user" else ".")
         )
+    kept = [m.machine_id for m in catalog.machines() if key in m.only_users and kind == "user"]
+    if kept:
+        raise AdminError(f"Machine {kept[0]} is kept for this user; change its only_users first.")
     if kind == "argtype":
         users = [
             e.name for e in catalog.engines() if str(key).lower() in placeholders(e.render_argument)
@@ -270,6 +296,8 @@ def _shown(kind: str, row: Row) -> Row:
     told = row | (_limits(row) if kind == "engine" else {})
     if kind == "machine" and row["path_map"]:
         told["path_map"] = json.loads(row["path_map"])
+    if kind == "machine":
+        told["only_users"] = emails(map(int, (row["only_users"] or "").split()))
     return {column: told[column] for column in (*COLUMNS[kind], *ONLY_SHOWN.get(kind, ()))}
 
 

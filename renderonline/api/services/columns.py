@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from renderonline import amounts
-from renderonline.api.domain import path_map
+from renderonline.api.domain import hours, path_map
 from renderonline.api.domain.arguments import PATTERNS, BadArgument
 from renderonline.api.domain.model import Role
 from renderonline.api.services import options
@@ -202,6 +202,24 @@ def _path_map(column: str, value: Any) -> str | None:
     return json.dumps(texts) if texts else None
 
 
+def _hours(column: str, value: Any) -> str:
+    """Hours as they are written; empty where it is always."""
+    text = " ".join(str(value or "").split())
+    try:
+        return text if hours.parse(text) is not None else ""
+    except hours.BadHours as error:
+        raise AdminError(f"{column}: {error}") from None
+
+
+def _tag(column: str, value: Any) -> str:
+    """A tag; empty where there is none."""
+    text = str(value or "").strip()
+    try:
+        return options.tags([text] if text.lower() not in ("", "none") else [])
+    except BadArgument as error:
+        raise AdminError(f"{column}: {error}") from None
+
+
 def _engine_names(words: list[str]) -> str:
     text = " ".join(sorted({word.lower() for word in words}))
     if len(text) > MAX_BYTE:
@@ -271,6 +289,9 @@ COLUMNS: dict[str, dict[str, Check]] = {
         "tags": _words(options.tags),
         "only_engines": _words(_engine_names),
         "path_map": _path_map,
+        "hours": _hours,
+        "only_users": _words(" ".join),
+        "reserve": _tag,
     },
 }
 """What can be set, by kind; the names are the tables' columns, and LIMITS."""

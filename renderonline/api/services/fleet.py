@@ -6,15 +6,21 @@ start, and that is all that happens.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
 
+from renderonline.api.domain.hours import BadHours, Hours, parse
 from renderonline.api.domain.model import Chunk, Job, Machine, MachineState
 from renderonline.api.domain.planner import Roster, Seat
 from renderonline.api.domain.workload import requirement_of
 from renderonline.lifecycle import Clock
 from renderonline.wire import HpcStatus, Vitals
+
+log = logging.getLogger(__name__)
 
 FIRST_RETRY_S = 1.0
 """First pause before an unreachable machine is asked again; doubled up to the poll's interval."""
@@ -52,6 +58,7 @@ class View:
     last_task: int | None = None  # whose renderer may still be open there
     vitals_at: float = 0.0
     freed_at: float | None = None  # since when it has held nothing of ours; None: always
+    closed: str | None = None  # it is outside its hours: a sentence
     # Raised by everything that we do to the machine; an answer asked for before that is old news.
     generation: int = 0
     visiting: bool = field(default=False)
@@ -68,7 +75,8 @@ class View:
 
     @property
     def tags(self) -> frozenset[str]:
-        return self.machine.tags | frozenset(self.status.tags if self.status else ())
+        own = frozenset(filter(None, (self.machine.reserve,)))
+        return own | self.machine.tags | frozenset(self.status.tags if self.status else ())
 
     @property
     def is_busy(self) -> bool:
@@ -88,6 +96,8 @@ class View:
             after=self.held[-1] if self.held else None,
             last_task=self.last_task,
             is_settled=self._is_settled,
+            only_users=self.machine.only_users,
+            reserve=self.machine.reserve or None,
         )
 
     @property
@@ -106,6 +116,7 @@ class Fleet:
         self._clock = clock
         self._views: dict[int, View] = {}
         self._roster: Roster | None = None  # None: to be made anew
+        self._minute: int | None = None  # in which hours were looked at last; None: look again
         self._lock = threading.Lock()
 
     def generations(self) -> dict[int, int]:
@@ -131,7 +142,7 @@ class Fleet:
                 if view is None or _address(view.machine) != _address(machine):
                     view = self._views[machine_id] = View(machine)
                 if view.machine != machine:
-                    view.machine, self._roster = machine, None
+                    view.machine, self._roster, self._minute = machine, None, None
                 if before.get(machine_id, view.generation) == view.generation:
                     view.held = held.get(machine_id, [])
 
@@ -247,9 +258,34 @@ class Fleet:
 
     # ------------------------------------------------------------------ for planning
 
+    def _keep_hours(self) -> None:
+        """Machines open and close by the minute. Under the lock."""
+        now = self._clock.now()
+        if self._minute == (minute := int(now.timestamp() // 60)):
+            return
+        self._minute = minute
+        local = now.astimezone()
+        for view in self._views.values():
+            closed = _closed(view.machine, local)
+            if (closed is None) != (view.closed is None):
+                self._roster = None
+            view.closed = closed
+
+    def closed(self) -> dict[int, tuple[str, bool]]:
+        """The machines that are outside their hours: why they get nothing, and whether they are to
+        stop at once."""
+        with self._lock:
+            self._keep_hours()
+            return {
+                machine_id: (view.closed, _stops(view.machine))
+                for machine_id, view in self._views.items()
+                if view.closed is not None
+            }
+
     def idle(self) -> list[Seat]:
         """The machines that could start something, in the order of their ids."""
         with self._lock:
+            self._keep_hours()
             return [
                 view.seat()
                 for _, view in sorted(self._views.items())
@@ -259,6 +295,7 @@ class Fleet:
     def seat(self, machine_id: int) -> Seat | None:
         """This machine, if it could be given something, now or ahead of time."""
         with self._lock:
+            self._keep_hours()
             view = self._views.get(machine_id)
             if view is None or not _gets_work(view) or (view.is_busy and not _can_queue(view)):
                 return None
@@ -267,11 +304,13 @@ class Fleet:
     def everyone(self) -> list[Seat]:
         """All machines that get work and have answered, whatever they do just now."""
         with self._lock:
+            self._keep_hours()
             return [view.seat() for _, view in sorted(self._views.items()) if _gets_work(view)]
 
     def roster(self) -> Roster:
         """The same, as the planner wants it."""
         with self._lock:
+            self._keep_hours()
             if self._roster is None:
                 views = self._views.values()
                 self._roster = Roster(view.seat() for view in views if _gets_work(view))
@@ -279,7 +318,7 @@ class Fleet:
 
     def able(self, job: Job) -> frozenset[int]:
         """The machines that could render this, whatever they do just now."""
-        return self.roster().able(requirement_of(job))
+        return self.roster().able(requirement_of(job), job.task.user_id)
 
     def is_empty(self) -> bool:
         """Whether the farm has no machine at all."""
@@ -306,6 +345,7 @@ class Fleet:
     def views(self) -> list[View]:
         """A copy of every view, for showing."""
         with self._lock:
+            self._keep_hours()
             return [_copy(view) for _, view in sorted(self._views.items())]
 
     def engine_names(self) -> frozenset[str]:
@@ -323,13 +363,33 @@ def _address(machine: Machine) -> tuple[str, int]:
 
 
 def _copy(view: View) -> View:
-    return View(
-        view.machine, view.status, view.vitals, view.reachable, list(view.held), view.is_taken
-    )
+    return replace(view, held=list(view.held))
 
 
 def _gets_work(view: View) -> bool:
-    return bool(view.reachable) and view.machine.state is MachineState.ENABLED
+    is_enabled = view.machine.state is MachineState.ENABLED
+    return bool(view.reachable) and is_enabled and view.closed is None
+
+
+def _closed(machine: Machine, local: datetime) -> str | None:
+    """Why it gets no work at this hour; None: it does."""
+    hours = _hours(machine.hours)
+    return None if hours is None or hours.is_open(local) else hours.closed_text(local)
+
+
+def _stops(machine: Machine) -> bool:
+    hours = _hours(machine.hours)
+    return hours is not None and hours.stops
+
+
+@cache
+def _hours(text: str) -> Hours | None:
+    """What was written by hand and is none, is no reason to keep a machine from work."""
+    try:
+        return parse(text)
+    except BadHours as error:
+        log.warning("a machine's hours are ignored: %s", error)
+        return None
 
 
 def _can_queue(view: View) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -18,7 +19,12 @@ from renderonline.wire import Cause, ChunkState
 UNREACHABLE = "unreachable"
 """Shown in place of `enabled` where a machine does not answer."""
 
-CHANGEABLE = ("name", "tags", "only_engines", "path_map")
+CLOSED = "closed"
+"""Shown in place of `enabled` where a machine is outside its hours."""
+
+CHANGEABLE = tuple(wire.MachineChange.__struct_fields__)
+
+NOBODY: Mapping[int, tuple[str, bool]] = MappingProxyType({})
 
 MOST_TASKS = 1000
 """How many of a user's tasks are looked through for machines at work on them."""
@@ -30,6 +36,7 @@ def listed(ctx: Context, user: User) -> wire.MachinesResponse:
         machines, active = catalog.machines(), chunks.active()
         visible = active if user.role is Role.ADMIN else _own(user, active)
         kept = troubles.of_machines(ctx, user)
+        emails = _emails(machines) if user.role is Role.ADMIN else {}
     views = {view.machine.machine_id: view for view in ctx.fleet.views()}
     busy = {chunk.machine_id for chunk in active}
     return wire.MachinesResponse(
@@ -41,6 +48,7 @@ def listed(ctx: Context, user: User) -> wire.MachinesResponse:
                 machine.machine_id in busy,
                 user.role is Role.ADMIN,
                 kept.get(machine.machine_id, []),
+                emails.get(machine.machine_id, []),
             )
             for machine in machines
         ]
@@ -74,23 +82,37 @@ def act(ctx: Context, user: User, machine_id: int, verb: str) -> wire.Machine:
 
 def enforce(ctx: Context, machines: Iterable[Machine], active: Sequence[Chunk]) -> None:
     """Take from machines what they are not to render. Any thread; does nothing where all is well."""
-    for chunk, reason in withdrawn(machines, active):
+    for chunk, reason in withdrawn(machines, active, ctx.fleet.closed()):
         outcome = Outcome(False, cause=Cause.INTERRUPTED, message=reason)
         if states.end(ctx, chunk.attempt_id, ChunkEvent.INTERRUPT, outcome):
             ctx.background(ctx.stop_render, chunk, reason)
 
 
-def withdrawn(machines: Iterable[Machine], active: Sequence[Chunk]) -> list[tuple[Chunk, str]]:
+def withdrawn(
+    machines: Iterable[Machine],
+    active: Sequence[Chunk],
+    closed: Mapping[int, tuple[str, bool]] = NOBODY,
+) -> list[tuple[Chunk, str]]:
     """The active chunks that their machines must give back, each with the reason: all of one that is
-    disabled; of one that gets no more work, what it was handed ahead of time and has not begun."""
-    idle = {m.machine_id: m for m in machines if m.state is not MachineState.ENABLED}
+    disabled; of one that gets no more work, what it was handed ahead of time and has not begun.
+
+    `closed`: those that are outside their hours, why, and whether they stop what they render.
+    """
+    idle = {m.machine_id: _why_idle(m) for m in machines if m.state is not MachineState.ENABLED}
     found = []
     for chunk in active:
-        machine = idle.get(chunk.machine_id)
+        machine_id = chunk.machine_id
+        reason, stops = idle.get(machine_id) or closed.get(machine_id) or (None, False)
         is_ahead = chunk.after is not None and chunk.state is ChunkState.ASSIGNED
-        if machine is not None and (is_ahead or machine.state is MachineState.DISABLED):
-            found.append((chunk, f"The machine is {machine.state}. {machine.reason or ''}".strip()))
+        if reason is not None and (is_ahead or stops):
+            found.append((chunk, reason))
     return found
+
+
+def _why_idle(machine: Machine) -> tuple[str, bool]:
+    """As a sentence, and whether it stops what it renders."""
+    said = f"The machine is {machine.state}. {machine.reason or ''}".strip()
+    return said, machine.state is MachineState.DISABLED
 
 
 def name_of(machine: Machine, with_address: bool) -> str:
@@ -116,6 +138,11 @@ def _one(ctx: Context, user: User, machine_id: int) -> wire.Machine:
     raise _none(machine_id)
 
 
+def _emails(machines: Sequence[Machine]) -> dict[int, list[str]]:
+    """Whose tasks alone machines render. Inside a reading."""
+    return {m.machine_id: admin.emails(m.only_users) for m in machines if m.only_users}
+
+
 def _own(user: User, active: Sequence[Chunk]) -> list[Chunk]:
     """The chunks that belong to the user's tasks. Inside a reading."""
     own = {
@@ -133,17 +160,18 @@ def _machine(
     is_busy: bool,
     is_for_admin: bool,
     kept_from: list[wire.KeptFrom],
+    only_users: list[str],
 ) -> wire.Machine:
     status = view.status or wire.HpcStatus()
     vitals = view.vitals or wire.Vitals()
-    is_away = machine.state is MachineState.ENABLED and view.reachable is False
+    state, reason = _state(machine, view)
     versions = view.engines
     return wire.Machine(
         machine_id=machine.machine_id,
         name=name_of(machine, is_for_admin),
         address=_address(machine) if is_for_admin else None,
-        state=UNREACHABLE if is_away else machine.state,
-        reason="It does not answer." if is_away else machine.reason,
+        state=state,
+        reason=reason,
         is_busy=is_busy or (view.reachable is True and view.is_taken),
         work=[
             wire.MachineWork(
@@ -168,7 +196,19 @@ def _machine(
         load=vitals.load,
         path_map=list(machine.path_map) if is_for_admin else [],
         kept_from=kept_from,
+        hours=machine.hours,
+        only_users=only_users,
+        reserve=machine.reserve or None,
     )
+
+
+def _state(machine: Machine, view: View) -> tuple[str, str | None]:
+    """What people are told, and why it gets no work."""
+    if machine.state is not MachineState.ENABLED:
+        return machine.state, machine.reason
+    if view.reachable is False:
+        return UNREACHABLE, "It does not answer."
+    return (CLOSED, view.closed) if view.closed is not None else (machine.state, machine.reason)
 
 
 def _address(machine: Machine) -> str:
