@@ -408,7 +408,7 @@ class _TlsGateway(cheroot.wsgi.Gateway_10):
     def start_response(self, status: str, headers: Any, exc_info: Any = None) -> Any:
         """Close after an answer that leaves much unread: cheroot would read it all, to memory."""
         unread_bytes = getattr(self.req.rfile, "remaining", 0)
-        if unread_bytes > SMALL_BODY_BYTES or (self.req.chunked_read and status[0] == "4"):
+        if unread_bytes > SMALL_BODY_BYTES or (self.req.chunked_read and status[0] in "45"):
             self.req.close_connection = self.req.conn.lingers = True
         return super().start_response(status, headers, exc_info)
 

@@ -174,6 +174,10 @@ class Account:
             self._write()
             self._reporter.progress(self._record.task())
 
+    def held_up(self, sentence: str) -> None:
+        """See returns.Recipient."""
+        self._reporter.warning(sentence)
+
     def spoiled(self, sentence: str) -> None:
         """See returns.Recipient."""
         log.warning("attempt %s: %s", self.attempt_id, sentence)

@@ -27,6 +27,9 @@ log = logging.getLogger(__name__)
 RETRY_FIRST_S = 0.25
 RETRY_LONGEST_S = 10.0
 
+NO_ROOM = 507
+"""HTTP's status for it."""
+
 
 class _Fate(Enum):
     """What has come of sending a file."""
@@ -41,6 +44,10 @@ class Recipient(Protocol):
 
     def returned(self, frame: int | None) -> None:
         """A file has arrived, and with it all that there is of `frame`; None: it completes none."""
+        ...
+
+    def held_up(self, sentence: str) -> None:
+        """The api has no room for what is here; it is tried on."""
         ...
 
     def spoiled(self, sentence: str) -> None:
@@ -65,6 +72,8 @@ class Returns:
         self._is_closing = False
         # Attempts that go on with a frame of which a file can never arrive; the sending thread's.
         self._with_spoiled_files: set[ReportTo] = set()
+        # Attempts that were told that the api has no room, by its sending thread.
+        self._held_up: set[ReportTo] = set()
 
     def start(self) -> None:
         """Go on with what an earlier node has left. Called once its attempts have their recipients."""
@@ -102,6 +111,7 @@ class Returns:
         with self._changed:
             self._recipients.pop(to, None)
             self._waiting.pop(to, None)
+            self._held_up.discard(to)
         self._parcels.remove_all(to)
 
     def close(self) -> None:
@@ -190,6 +200,8 @@ class Returns:
                 recipient.given_away("" if answer is None else answer.message)
         elif error is None or status >= 500 or status in (408, 429):
             log.warning("%s: %s answers %d; trying on", parcel.path, parcel.to.api.url, status)
+            if error is not None and status == NO_ROOM:
+                self._hold_up(parcel.to, error.error_message)
             return _Fate.REFUSED
         elif error.error == "bad_hash" and self._parcels.is_whole(parcel):
             return _Fate.REFUSED  # damaged on the way
@@ -204,6 +216,12 @@ class Returns:
             recipient.returned(parcel.frame)
         if parcel.frame is not None:
             self._with_spoiled_files.discard(parcel.to)
+
+    def _hold_up(self, to: ReportTo, why: str) -> None:
+        """Said once: whoever waits for the task is to know why nothing comes of it."""
+        if to not in self._held_up and (recipient := self._recipient(to)):
+            self._held_up.add(to)
+            recipient.held_up(f"Results wait on a machine. {why}")
 
     def _spoil(self, parcel: Parcel, why: str) -> None:
         self._parcels.remove(parcel)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 from collections.abc import Iterator
@@ -54,11 +55,12 @@ class Attempt:
         return self.house.task_dir(self.task_id) / "output"
 
     def put(
-        self, path: str = "frame_1.png", content: bytes = FRAME, **headers: str
+        self, path: str = "frame_1.png", content: bytes | Iterator[bytes] = FRAME, **headers: str
     ) -> requests.Response:
+        whole = content if isinstance(content, bytes) else b""
         sent = {
             "X-Attempt-Key": self.start["reportkey"],
-            "X-Sha256": hashlib.sha256(content).hexdigest(),
+            "X-Sha256": hashlib.sha256(whole).hexdigest(),
             "email": "",
             "token": "",
             **headers,
@@ -236,12 +238,8 @@ def test_files_of_a_project_are_had_in_parts_and_by_its_attempt_alone(attempt: A
 
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_a_full_disk_is_told_and_the_file_comes_later(tmp_path: Path, secure: bool) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)]
-    subprocess.run(mount, check=True, timeout=DEADLINE_S)
     certificate = make_certificate(tmp_path / "tls", "127.0.0.1") if secure else None
-    try:
+    with small_disk(tmp_path / "disk", "3m") as disk:
         options = {"data": disk / "data", "DiskFloorBytes": 0}
         with running_house(tmp_path / "house", certificate, **options) as house:
             with attempt_on(house) as attempt:
@@ -254,8 +252,50 @@ def test_a_full_disk_is_told_and_the_file_comes_later(tmp_path: Path, secure: bo
                 assert accepted(attempt.put(content=frame))
                 assert attempt.files() == ["frame_1.png"]
             house.assert_quiet()
+
+
+@contextmanager
+def small_disk(folder: Path, size: str) -> Iterator[Path]:
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
+    subprocess.run(mount, check=True, timeout=DEADLINE_S)
+    try:
+        yield folder
     finally:
-        subprocess.run(["umount", "-l", str(disk)], check=True, timeout=DEADLINE_S)
+        subprocess.run(["umount", "-l", str(folder)], check=True, timeout=DEADLINE_S)
+
+
+def leave_free(disk: Path, free_bytes: int) -> None:
+    filler = disk / "filler"
+    filler.unlink(missing_ok=True)
+    filler.write_bytes(bytes(shutil.disk_usage(disk).free - free_bytes))
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+def test_results_do_not_take_the_databases_room(tmp_path: Path, secure: bool) -> None:
+    """They still come in where no project is taken any more, but not to the last byte."""
+    certificate = make_certificate(tmp_path / "tls", "127.0.0.1") if secure else None
+    with small_disk(tmp_path / "disk", "160m") as disk:
+        options = {"data": disk / "data", "DiskFloorBytes": 40_000_000}
+        with (
+            running_house(tmp_path / "house", certificate, **options) as house,
+            attempt_on(house) as attempt,
+        ):
+            leave_free(disk, 30_000_000)
+            assert house.enqueue().status_code == 507
+            assert accepted(attempt.put("1.png", bytes(5_000_000)))
+            leave_free(disk, 22_000_000)
+            answer = attempt.put("2.png", bytes(5_000_000))
+            assert (answer.status_code, answer.json()["Error"]) == (507, "disk_full"), answer.text
+            assert "The node keeps the file" in answer.json()["ErrorMessage"]
+            leave_free(disk, 80_000_000)
+            answer = attempt.put("2.png", iter([bytes(1_000_000)] * 90))  # its length is not said
+            assert answer.status_code == 507, "nor in the midst of one"
+            assert attempt.files() == ["1.png"]
+            leave_free(disk, 30_000_000)
+            assert accepted(attempt.put("2.png", bytes(5_000_000)))
+            assert attempt.files() == ["1.png", "2.png"]
+            house.assert_quiet()
 
 
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])

@@ -63,9 +63,13 @@ class Heard:
         self.frames: list[int | None] = []
         self.spoiled_files: list[str] = []
         self.given: list[str] = []
+        self.held: list[str] = []
 
     def returned(self, frame: int | None) -> None:
         self.frames.append(frame)
+
+    def held_up(self, sentence: str) -> None:
+        self.held.append(sentence)
 
     def spoiled(self, sentence: str) -> None:
         self.spoiled_files.append(sentence)
@@ -182,12 +186,16 @@ def test_one_that_is_not_taken_keeps_no_other_attempts_back(
     api = receiver(running)
     sending = returns(running, tmp_path)
     to, other = ReportTo(api.api, 3, "key"), ReportTo(api.api, 4, "key")
+    heard = Heard()
+    sending.expect(to, heard)
     api.answer = lambda path: error(507, "disk_full") if path == "1.png" else None
     for name in ("1.png", "2.png"):
         put(sending, to, tmp_path, name)
     put(sending, other, tmp_path, "other.png")
     wait_until(lambda: sending.is_empty(other), "the other's has been sent")
     assert api.paths == ["other.png"]
+    wait_until(lambda: api.tries.count("1.png") > 2, "it is tried on")
+    assert heard.held == ["Results wait on a machine. No."], "whoever waits is told so, once"
     api.answer = lambda _path: None
     wait_until(lambda: sending.is_empty(to), "all has been sent")
     assert api.paths == ["other.png", "1.png", "2.png"]

@@ -22,6 +22,9 @@ from renderonline.api.storage.folders import is_disk_full
 from renderonline.api.storage.trees import Entry
 from renderonline.manifests import BadManifest
 
+CHECK_BYTES = 64 << 20
+"""How much of a file is taken before it is looked again whether there is still room."""
+
 
 def is_current(ctx: Context, attempt_id: int) -> bool:
     """Whether the api works with this attempt."""
@@ -36,8 +39,8 @@ def receive(
     """Put a file among the results of the attempt's task; False if the attempt is over.
 
     `path` is relative to the task's output folder; `size` is what was announced, in bytes. Raises
-    Refused: 400 for a path or a hash that is not right, 507 where there is no room. OSError when the
-    connection breaks off.
+    Refused: 400 for a path or a hash that is not right, 507 where there is no room, or only what the
+    database needs. OSError when the connection breaks off.
     """
     try:
         manifests.check_path(path)
@@ -48,10 +51,11 @@ def receive(
     job = _job(ctx, chunk)
     if job is None or not is_current(ctx, chunk.attempt_id):
         return False
+    ctx.room.check_result(size or 0)
     with _disk(path):
         arrived = HashedFile(ctx.folders.incoming_file())
     try:
-        crc = _write(arrived, pieces, path)
+        crc = _write(ctx, arrived, pieces, path)
         with _disk(path):
             found = arrived.finish()
         if found != sha256 or (size is not None and arrived.size_bytes != size):
@@ -71,10 +75,14 @@ def _job(ctx: Context, chunk: Chunk) -> Job | None:
         return tasks.job(chunk.task_id)
 
 
-def _write(arrived: HashedFile, pieces: Iterator[bytes], path: str) -> int:
+def _write(ctx: Context, arrived: HashedFile, pieces: Iterator[bytes], path: str) -> int:
     """Keep what comes; its CRC-32, which an archive of the results will need."""
     crc = 0
+    checked_bytes = 0
     for piece in pieces:
+        if arrived.size_bytes - checked_bytes >= CHECK_BYTES:  # others fill the disk as well
+            ctx.room.check_result(len(piece))
+            checked_bytes = arrived.size_bytes
         with _disk(path):
             arrived.write(piece)
         crc = zlib.crc32(piece, crc)

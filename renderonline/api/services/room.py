@@ -20,6 +20,10 @@ from renderonline.lifecycle import Clock
 MEASURED_EVERY_S = 60.0
 """How old a measurement of what a user has may be that lets something in. None is refused by it."""
 
+RESULTS_SHARE = 0.5
+"""How much of the floor results leave free. Less than projects do: what is rendered already comes in
+for a while yet where nothing new is taken. The database may need the rest, also to become smaller."""
+
 
 @dataclass(slots=True)
 class _Estimate:
@@ -65,6 +69,14 @@ class Room:
                 "free.",
                 "An admin can see what takes it, and clean up: `renderonline admin storage`.",
             )
+
+    def check_result(self, size_bytes: int) -> None:
+        """Raises Refused 507 if so much more of results cannot be taken just now. A quota is none for
+        what was let in: it is measured with the results, and refuses the user's next project."""
+        _total, free_bytes = self.disk_bytes()
+        if free_bytes - size_bytes < self.floor_bytes * RESULTS_SHARE:
+            message = "The server's disk is full. The node keeps the file for now."
+            raise Refused(507, "disk_full", message)
 
     def check_project(self, user: User, manifest: str, hashes: Sequence[str]) -> None:
         """Raises Refused 507 if these contents, which others may have sent, are too much for the
