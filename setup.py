@@ -30,13 +30,13 @@ CORE = [
     "Pillow>=11,<14",
     "rich>=13.9,<16",
     "zstandard>=0.22,<1",
+    "cryptography>=42,<60",
     "blender-asset-tracer>=1.23,<2",  # 2.x needs Python 3.13
 ]
 TESTS = [
     "pytest>=8,<10",
     "pytest-xdist>=3.6,<4",
     "hypothesis>=6.100,<7",
-    "cryptography>=42",
     "tuspy>=1.1,<2",
 ]
 LINT = [

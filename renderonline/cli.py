@@ -268,6 +268,11 @@ def _connection() -> Parser:
         metavar="FILE",
         help="trust this certificate (PEM) and no other",
     )
+    group.add_argument(
+        "--fingerprint",
+        metavar="SHA256",
+        help="trust the certificate with this fingerprint and no other; or RENDERONLINE_FINGERPRINT",
+    )
     return options
 
 

@@ -15,10 +15,20 @@ from typing import Any, ClassVar, TypeVar
 
 from renderonline import config_values as kinds
 from renderonline import paths
-from renderonline.config_values import ADAPTERS, CertificateFiles, EngineSetting, Parser, Place
+from renderonline.config_values import (
+    ADAPTERS,
+    OWN,
+    PLAIN,
+    CertificateFiles,
+    EngineSetting,
+    Parser,
+    Place,
+)
 
 __all__ = [
     "ADAPTERS",
+    "LOOPBACK",
+    "OWN",
     "ApiSettings",
     "CertificateFiles",
     "ConfigError",
@@ -44,6 +54,8 @@ class Loaded:
     warnings: tuple[str, ...]
 
 
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
 # --------------------------------------------------------------------------- the tables
 
 
@@ -65,11 +77,13 @@ class ApiSettings:
         "file; `Server=…;Database=…;User Id=…;Password=…;` is MySQL or MariaDB, as in the original.",
     )
     port: int = _setting("Port", kinds.port, 5000, "The port to listen on.")
-    certificate: CertificateFiles | None = _setting(
+    certificate: CertificateFiles | str | None = _setting(
         "Certificate",
         kinds.certificate,
         None,
-        '`{"FullchainPemPath": …, "PrivPemPath": …}` serves HTTPS with these PEM files; null serves HTTP.',
+        '`{"FullchainPemPath": …, "PrivPemPath": …}` serves HTTPS with these PEM files; `"auto"` with a '
+        "certificate that the api makes itself, whose fingerprint it prints and clients hold it to; null "
+        "serves HTTP. Absent: HTTP on this machine, `auto` where `Host` opens it to the network.",
     )
     host: str | None = _setting(
         "Host",
@@ -127,8 +141,16 @@ class ApiSettings:
 
     @property
     def listen_host(self) -> str:
-        """Where the api listens: plain HTTP stays on this machine unless it is told otherwise."""
-        return self.host or ("0.0.0.0" if self.certificate else "127.0.0.1")
+        """Where the api listens: on this machine alone unless it is told otherwise."""
+        has_one = self.certificate not in (None, PLAIN)
+        return self.host or ("0.0.0.0" if has_one else LOOPBACK[0])
+
+    @property
+    def tls(self) -> CertificateFiles | str | None:
+        """What it shows over TLS: files, or OWN; None: it speaks plain HTTP."""
+        if self.certificate is None:
+            return None if self.listen_host in LOOPBACK else OWN
+        return None if self.certificate == PLAIN else self.certificate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,6 +214,13 @@ class NodeSettings:
         None,
         "The farm's address, such as http://192.168.1.10:5000. The node says there that it is up, "
         "and gets work at once. Absent: the farm finds out by asking.",
+    )
+    api_fingerprint: str | None = _setting(
+        "ApiFingerprint",
+        kinds.fingerprint,
+        None,
+        "The fingerprint that the farm says when it starts, where `Api` is an https address with a "
+        "certificate of its own making. Absent: what this machine trusts.",
     )
     tags: tuple[str, ...] = _setting(
         "Tags",

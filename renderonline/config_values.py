@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from renderonline import pinning
+
 
 @dataclass(frozen=True, slots=True)
 class Place:
@@ -114,10 +116,18 @@ class CertificateFiles:
     priv_pem_path: Path
 
 
-def certificate(value: Any, place: Place) -> CertificateFiles | None:
+OWN, PLAIN = "auto", "none"
+"""What `Certificate` says besides files: one that the api makes itself, or no TLS."""
+
+
+def certificate(value: Any, place: Place) -> CertificateFiles | str:
     if value is None:
-        return None
-    takes = 'takes null or {"FullchainPemPath": …, "PrivPemPath": …}, both paths of PEM files'
+        return PLAIN
+    if isinstance(value, str) and value.strip().lower() == OWN:
+        return OWN
+    takes = (
+        'takes "auto", null or {"FullchainPemPath": …, "PrivPemPath": …}, both paths of PEM files'
+    )
     if not isinstance(value, dict):
         raise ValueError(takes)
     names = ("FullchainPemPath", "PrivPemPath")
@@ -129,6 +139,15 @@ def certificate(value: Any, place: Place) -> CertificateFiles | None:
         if not file.is_file():
             raise ValueError(f"{takes}; there is no file {file}")
     return files
+
+
+def fingerprint(value: Any, _place: Place) -> str | None:
+    if value is None:
+        return None
+    try:
+        return pinning.parse(str(value))
+    except ValueError:
+        raise ValueError("takes a certificate's SHA-256, 64 hexadecimal digits") from None
 
 
 STORAGE = ("transfer", "shared")

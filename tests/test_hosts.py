@@ -32,7 +32,13 @@ def test_a_farm_of_three_machines_that_listens_everywhere(cube: Path, tmp_path: 
     with hosts(3) as (server, *machines), ExitStack() as running:
         api_config = write_config(
             tmp_path / "api" / "RenderAPI.json",
-            {"Port": "5000", "Host": "0.0.0.0", "DataPath": "data", "PollSeconds": 600},
+            {
+                "Port": "5000",
+                "Host": "0.0.0.0",
+                "Certificate": None,
+                "DataPath": "data",
+                "PollSeconds": 600,
+            },
         )
         home = tmp_path / "home"
 

@@ -28,6 +28,8 @@ GROUND = (
     "locks",
     "security",
     "config",
+    "pinning",
+    "pinned_session",
 )
 """What every part stands on. None of it knows any part."""
 
@@ -47,9 +49,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "logs": (),
     "lifecycle": (),
     "locks": (),
+    "pinning": (),
+    "pinned_session": (),
     "security": (),
     "config": ("paths", "config_values"),
-    "config_values": (),
+    "config_values": ("pinning",),
     "serving": ("wire", "config"),
     "frames": (),
     "names": (),
@@ -68,6 +72,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "api.hpc_client": ("api.domain", "wire", "security"),
     "api.services": (*GROUND, *API_INSIDE, "engines", "frames", "blendfile"),
     "api.http": (*GROUND, "serving", "api.services", "api.domain", "api.storage", "frames"),
+    "api.certificates": (*GROUND,),
     "api.loops": ("api.services", "lifecycle"),
     "api.app": (*GROUND, "api", "serving", "engines"),
     "api": (),
@@ -83,6 +88,7 @@ ONLY_IN = {
     "rich": ("commands",),
     "bpy": ("engines",),
     "OpenEXR": ("thumbnailer",),
+    "cryptography": ("api.certificates",),
     "zstandard": ("blendfile", "client.blend"),
     "blender_asset_tracer": ("client.blend",),
 }

@@ -7,7 +7,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from renderonline import lifecycle, paths
+from renderonline import lifecycle, paths, pinning
+from renderonline.api import certificates
 from renderonline.api.db import tasks
 from renderonline.api.db.connection import Database, DatabaseError, DatabaseFull
 from renderonline.api.db.connection_string import parse
@@ -30,7 +31,7 @@ from renderonline.api.services.storekeeping import Storekeeper
 from renderonline.api.services.stores import open_stores
 from renderonline.api.services.watch import Watch
 from renderonline.api.storage.thumbnails import Thumbnailer
-from renderonline.config import ApiSettings, ConfigError, Loaded
+from renderonline.config import LOOPBACK, OWN, ApiSettings, ConfigError, Loaded
 from renderonline.serving import LARGE_BODY_BYTES, HttpError, JsonApp, Server
 
 log = logging.getLogger(__name__)
@@ -87,14 +88,16 @@ class Api:
         ours.routes(app, self.ctx)
         self._thumbnailer = Thumbnailer()
         thumbnails.routes(app, self.ctx, self._thumbnailer)
+        certificate = certificates.of(settings, clock.now())
         self._server = Server(
             Cors(app),
             settings.listen_host,
             settings.port,
-            settings.certificate,
+            certificate,
             max_body_bytes=partial(_body_limit, settings.upload_limit_bytes),
         )
-        addresses = Addresses(self.url, settings.public_url, settings.certificate)
+        self.fingerprint = certificate and pinning.fingerprint_of(certificate.fullchain_pem_path)
+        addresses = Addresses(self.url, settings.public_url, certificate)
         starts = Starts(self.ctx, addresses)
         self._dispatcher = Dispatcher(self.ctx, board, hpc, self._background.pool, starts)
         nodes.routes(app, self.ctx, self._dispatcher)
@@ -141,13 +144,15 @@ def run(settings: ApiSettings, loaded: Loaded) -> int:
         return _fail(str(error))
     _introduce_admin(api, settings, clock)
     api.start()
-    if not settings.certificate and settings.listen_host not in ("127.0.0.1", "localhost", "::1"):
+    if not settings.tls and settings.listen_host not in LOOPBACK:
         log.warning(
             "listening on %s without TLS: tokens and projects cross the network readable. "
-            "Set `Certificate`.",
+            'Set `Certificate` to "auto", or take it out.',
             settings.listen_host,
         )
     print(f"listening on {api.url}", flush=True)
+    if settings.tls == OWN and api.fingerprint:
+        print(f"fingerprint {pinning.shown(api.fingerprint)}", flush=True)
     lifecycle.wait_for_stop(stop)
     api.close()
     return 0

@@ -44,15 +44,17 @@ class Client:
         token: str,
         certificate: Path | None = None,
         notice: Notice | None = None,
+        fingerprint: str | None = None,
     ) -> None:
         """Sends nothing. `server` is an address such as `https://farm.example:5000`.
 
         `certificate` is a PEM file: that certificate, or what it has signed, is trusted and nothing
-        else. None: what this machine trusts. `notice` is told, in a sentence, of a connection that
+        else. None: what this machine trusts. `fingerprint` (see `pinning`): the certificate that has it
+        is trusted, and nothing else. `notice` is told, in a sentence, of a connection that
         broke and is made again. Raises Unusable where one of these cannot be meant.
         """
         self._notice = notice
-        self._transport = Transport(server, email, token, certificate)
+        self._transport = Transport(server, email, token, certificate, fingerprint)
 
     @property
     def server(self) -> str:

@@ -15,7 +15,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from renderonline import __version__, wire
+from renderonline import __version__, pinned_session, pinning, wire
 from renderonline.client.errors import NotAllowed, NotFound, Refused, Unreachable, Unusable
 
 CONNECT_TIMEOUT_S = 10
@@ -32,9 +32,17 @@ E = TypeVar("E", bound=BaseException)
 class Transport:
     """A session with one server, for one user. Not for several threads at a time."""
 
-    def __init__(self, server: str, email: str, token: str, certificate: Path | None) -> None:
+    def __init__(
+        self,
+        server: str,
+        email: str,
+        token: str,
+        certificate: Path | None,
+        fingerprint: str | None = None,
+    ) -> None:
         """Sends nothing. See `Client` for the parameters. Raises Unusable."""
-        self._made_with = (server, email, token, certificate)
+        self._made_with = (server, email, token, certificate, fingerprint)
+        self._fingerprint = fingerprint
         self.server = server_address(server)
         self._email = email.strip()
         self._session = requests.Session()
@@ -42,7 +50,9 @@ class Transport:
         # would read the token, and REQUESTS_CA_BUNDLE would silently replace `verify`.
         self._session.trust_env = False
         self._session.headers.update(_headers(email, token))
-        if certificate is None:
+        if fingerprint is not None:
+            pinned_session.pin(self._session, fingerprint)
+        elif certificate is None:
             self._session.mount("https://", _SystemTrust())
         else:
             _check_certificate(certificate)
@@ -73,7 +83,7 @@ class Transport:
                     raise
                 return self._session.request(method, self.server + path, **options)
         except requests.exceptions.SSLError as error:
-            raise _insecure(self.server, error) from None
+            raise _insecure(self.server, error, self._fingerprint) from None
         except requests.exceptions.RequestException as error:
             raise _unreachable(self.server, error) from None
 
@@ -209,13 +219,22 @@ def _headers(email: str, token: str) -> dict[str, str | bytes]:
 # --------------------------------------------------------------------------- what went wrong
 
 
-def _insecure(server: str, error: Exception) -> Unreachable:
+def _insecure(server: str, error: Exception, fingerprint: str | None) -> Unreachable:
+    if fingerprint is not None and "ingerprint" in str(error):
+        return Unreachable(
+            f"{server} shows another certificate than the one that you trusted "
+            f"({pinning.shown(fingerprint)}); nothing was sent.",
+            "Ask the farm's admin whether it has a new one. If so, sign in again (`renderonline login`) "
+            "and compare its fingerprint; if not, somebody is in between.",
+            "changed_certificate",
+        )
     untrusted = _cause_of(error, ssl.SSLCertVerificationError)
     if untrusted is not None:
         return Unreachable(
             f"The certificate of {server} is not trusted ({untrusted.verify_message}); nothing "
             "was sent.",
-            "Ask the farm's admin for its certificate file and name it: `--certificate FILE`.",
+            "Sign in (`renderonline login`) to see its fingerprint and trust it, or name the farm's "
+            "certificate: `--fingerprint`, or `--certificate FILE`.",
             "untrusted",
         )
     reason = getattr(_cause_of(error, ssl.SSLError), "reason", None)

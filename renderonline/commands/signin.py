@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from renderonline import config, paths, wire
+from renderonline import config, paths, pinning, wire
 from renderonline.client import Client, server_address
 from renderonline.commands import output
 from renderonline.commands.edge import CommandError, UsageError
@@ -30,6 +30,7 @@ class SignIn(wire.Message):
     email: str
     token: str
     certificate: str | None = None  # path of a PEM file
+    fingerprint: str | None = None  # of the certificate that is trusted, see pinning
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Given:
     email: str | None
     token: str | None
     certificate: str | None
+    fingerprint: str | None = None
 
 
 def connect(args: argparse.Namespace) -> Client:
@@ -55,7 +57,14 @@ def open_client(signin: SignIn) -> Client:
             f"Warning: {signin.server} is not HTTPS; whoever is on the way can read your token."
         )
     certificate = Path(signin.certificate) if signin.certificate else None
-    return Client(signin.server, signin.email, signin.token, certificate, notice=output.say)
+    return Client(
+        signin.server,
+        signin.email,
+        signin.token,
+        certificate,
+        notice=output.say,
+        fingerprint=signin.fingerprint,
+    )
 
 
 def _is_this_machine(host: str) -> bool:
@@ -68,12 +77,25 @@ def given(args: argparse.Namespace) -> Given:
     token = None if token_file else config.environment("TOKEN")
     if token is None and (file := token_file or config.environment("TOKEN_FILE")):
         token = _read_token(Path(file))
+    fingerprint = args.fingerprint or config.environment("FINGERPRINT")
+    if fingerprint and args.certificate:
+        raise UsageError("`--fingerprint` and `--certificate` both say what to trust. Choose one.")
     return Given(
         server=args.server or config.environment("SERVER"),
         email=args.email or config.environment("EMAIL"),
         token=token,
         certificate=str(args.certificate.absolute()) if args.certificate else None,
+        fingerprint=None if fingerprint is None else _fingerprint(fingerprint),
     )
+
+
+def _fingerprint(text: str) -> str:
+    try:
+        return pinning.parse(text)
+    except ValueError as error:
+        raise UsageError(
+            str(error), "The server says its fingerprint when it starts; it may have colons in it."
+        ) from None
 
 
 def _read_token(file: Path) -> str:
@@ -104,8 +126,14 @@ def resolve(asked: Given, saved: SignIn | None) -> SignIn:
         token = saved.token
     if token is None:
         raise UsageError(f"There is no token for {email} at {server}.", THREE_WAYS)
-    certificate = asked.certificate or (saved.certificate if saved else None)
-    return SignIn(server=server, email=email, token=token, certificate=certificate)
+    trusted = saved if saved and not (asked.certificate or asked.fingerprint) else asked
+    return SignIn(
+        server=server,
+        email=email,
+        token=token,
+        certificate=trusted.certificate,
+        fingerprint=trusted.fingerprint,
+    )
 
 
 # --------------------------------------------------------------------------- the saved one

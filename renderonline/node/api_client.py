@@ -16,9 +16,8 @@ from typing import Any, BinaryIO, TypeVar
 
 import requests
 import urllib3
-from requests.adapters import HTTPAdapter
 
-from renderonline import wire
+from renderonline import pinned_session, wire
 from renderonline.wire import WireError
 
 CONNECT_S = 3.0
@@ -189,23 +188,9 @@ class _Body:
             raise
 
 
-class _Pinned(HTTPAdapter):
-    """Trusts the certificate with this fingerprint, whoever has signed it and whatever its name."""
-
-    def __init__(self, fingerprint: str) -> None:
-        self._fingerprint = fingerprint
-        super().__init__()
-
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        super().init_poolmanager(
-            *args, assert_fingerprint=self._fingerprint, assert_hostname=False, **options
-        )
-
-
 def _new_session(fingerprint: str | None) -> requests.Session:
     session = requests.Session()
     session.trust_env = False  # no proxy, no .netrc, no bundle from the environment
     if fingerprint is not None:
-        session.mount("https://", _Pinned(fingerprint))
-        session.verify = False  # by an authority; the fingerprint is looked at all the same
+        pinned_session.pin(session, fingerprint)
     return session

@@ -86,7 +86,7 @@ def build(settings: NodeSettings, clock: Clock) -> NodeApp:
     except OSError:
         machine.close()
         raise
-    api = Api(settings.api) if settings.api else None
+    api = Api(settings.api, settings.api_fingerprint) if settings.api else None
     hello = Hello(client, api, server.port, machine)
     return NodeApp(machine, server, equipment, hello)
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from renderonline.config import ApiSettings, ConfigError, EngineSetting, NodeSettings, load, parse
+from renderonline.config import (
+    ApiSettings,
+    CertificateFiles,
+    ConfigError,
+    EngineSetting,
+    NodeSettings,
+    load,
+    parse,
+)
 
 API_MISTAKES: list[tuple[str, Any]] = [
     ("ConnectionString", 5),
@@ -22,7 +30,7 @@ API_MISTAKES: list[tuple[str, Any]] = [
     ("Port", "٣"),
     ("Port", "9" * 5000),
     ("Port", []),
-    ("Certificate", "auto"),
+    ("Certificate", "automatic"),
     ("Certificate", {}),
     ("Certificate", {"FullchainPemPath": "a.pem"}),
     ("Certificate", {"FullchainPemPath": "a.pem", "PrivPemPath": "missing.pem"}),
@@ -65,7 +73,7 @@ def test_originals_file(tmp_path: Path) -> None:
     raw = {"ConnectionString": "Server=db;", "Port": "5000", "Certificate": None}
     settings, warnings = parse(ApiSettings, raw, tmp_path)
     assert (settings.connection_string, settings.port) == ("Server=db;", 5000)
-    assert settings.certificate is None
+    assert settings.tls is None
     assert warnings == ()
 
 
@@ -82,11 +90,31 @@ def test_with_a_certificate_it_listens_on_the_network(tmp_path: Path) -> None:
         (tmp_path / name).touch()
     raw = {"certificate": {"fullchainPEMpath": "chain.pem", "PrivPemPath": "key.pem"}}
     settings, _ = parse(ApiSettings, raw, tmp_path)
-    assert settings.certificate is not None
-    assert settings.certificate.priv_pem_path == tmp_path / "key.pem"
+    assert isinstance(settings.tls, CertificateFiles)
+    assert settings.tls.priv_pem_path == tmp_path / "key.pem"
     assert settings.listen_host == "0.0.0.0"
     at_home, _ = parse(ApiSettings, {**raw, "Host": "127.0.0.1"}, tmp_path)
     assert at_home.listen_host == "127.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("raw", "tls", "host"),
+    [
+        ({}, None, "127.0.0.1"),
+        ({"Host": "localhost"}, None, "localhost"),
+        ({"Host": "0.0.0.0"}, "auto", "0.0.0.0"),
+        ({"Host": "192.168.1.10"}, "auto", "192.168.1.10"),
+        ({"Host": "0.0.0.0", "Certificate": None}, None, "0.0.0.0"),
+        ({"Certificate": None}, None, "127.0.0.1"),
+        ({"Certificate": "auto"}, "auto", "0.0.0.0"),
+        ({"Certificate": "Auto", "Host": "127.0.0.1"}, "auto", "127.0.0.1"),
+    ],
+)
+def test_what_is_open_to_the_network_speaks_tls_unless_told_otherwise(
+    raw: dict[str, Any], tls: str | None, host: str, tmp_path: Path
+) -> None:
+    settings, _ = parse(ApiSettings, raw, tmp_path)
+    assert (settings.tls, settings.listen_host) == (tls, host)
 
 
 def test_unknown_key_is_named_in_a_warning_and_costs_nothing_else(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_farm_that_has_users_gets_no_admin(tmp_path: Path) -> None:
 
 
 def test_plain_http_on_the_network_is_said_loudly(tmp_path: Path) -> None:
-    with running(configure(tmp_path, Host="0.0.0.0")) as api:
+    with running(configure(tmp_path, Host="0.0.0.0", Certificate=None)) as api:
         assert "without TLS" in api.stderr
         assert get(api, "info", "x").status_code == 401
     with running(configure(tmp_path / "home", Host="127.0.0.1")) as api:

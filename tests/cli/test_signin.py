@@ -23,8 +23,26 @@ NOTHING = Given(None, None, None, None)
 
 
 def options(**given: object) -> argparse.Namespace:
-    names = dict.fromkeys(("server", "email", "token_file", "certificate"))
+    names = dict.fromkeys(("server", "email", "token_file", "certificate", "fingerprint"))
     return argparse.Namespace(**{**names, **given})
+
+
+def test_what_is_trusted_is_one_thing() -> None:
+    pinned = SignIn(server="https://farm.example", email="a@b.c", token="t", fingerprint="ab" * 32)
+    assert signin.resolve(NOTHING, pinned).fingerprint == "ab" * 32
+    other = signin.resolve(Given(None, None, None, "farm.pem"), pinned)
+    assert (other.certificate, other.fingerprint) == ("farm.pem", None)
+    anew = signin.resolve(Given(None, None, None, None, "cd" * 32), SAVED)
+    assert (anew.certificate, anew.fingerprint) == (None, "cd" * 32)
+    elsewhere = signin.resolve(Given("https://other.example", "a@b.c", "t", None), pinned)
+    assert elsewhere.fingerprint is None
+    written = " ".join(["AB"] * 32)
+    assert signin.given(options(fingerprint=written)).fingerprint == "ab" * 32
+    for wrong in ("ab" * 31, "xy" * 32, "ab" * 33):
+        with pytest.raises(UsageError, match="64 hexadecimal digits"):
+            signin.given(options(fingerprint=wrong))
+    with pytest.raises(UsageError, match="Choose one"):
+        signin.given(options(fingerprint="ab" * 32, certificate=Path("farm.pem")))
 
 
 def signed_in(asked: Given, saved: SignIn | None = SAVED) -> tuple[str, str, str, str | None]:

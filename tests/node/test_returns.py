@@ -14,7 +14,6 @@ from support.processes import DEADLINE_S
 from support.waiting import wait_until
 
 from renderonline import wire
-from renderonline.api.services.starts import fingerprint
 from renderonline.config import CertificateFiles
 from renderonline.engines.base import Verdict
 from renderonline.lifecycle import SystemClock
@@ -27,6 +26,7 @@ from renderonline.node.parcels import Parcels
 from renderonline.node.record import Outcome, Record
 from renderonline.node.reporter import NoReporter
 from renderonline.node.returns import Returns
+from renderonline.pinning import fingerprint_of
 from renderonline.serving import JsonApp, Server, reply
 from renderonline.wire import ErrorBody, HpcTask, OutputAnswer, Vitals
 
@@ -42,7 +42,9 @@ class Receiver:
         app.route("/renderapi/v1/node/attempts/<number:int>/outputs/<path:path>", "PUT", self._take)
         self._server = Server(app, "127.0.0.1", port, certificate, max_body_bytes=lambda _: 1 << 24)
         self._server.start()
-        self.api = Api(self._server.url, certificate and fingerprint(certificate))
+        self.api = Api(
+            self._server.url, certificate and fingerprint_of(certificate.fullchain_pem_path)
+        )
 
     def _take(self, number: int, path: str) -> bottle.HTTPResponse:
         self.tries.append(path)
@@ -269,7 +271,7 @@ def test_nothing_is_sent_to_an_api_with_another_certificate(
     api = Receiver(certificate=wrong)
     running.callback(api.close)
     sending = returns(running, tmp_path)
-    to = ReportTo(Api(api.api.url, fingerprint(right)), 3, "key")
+    to = ReportTo(Api(api.api.url, fingerprint_of(right.fullchain_pem_path)), 3, "key")
     put(sending, to, tmp_path, "1.png")
     true_to = ReportTo(api.api, 4, "key")
     put(sending, true_to, tmp_path, "2.png")

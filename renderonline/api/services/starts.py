@@ -3,17 +3,15 @@ where the project is to be had."""
 
 from __future__ import annotations
 
-import hashlib
 import os
 import secrets
 import socket
-import ssl
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import msgspec
 
-from renderonline import paths, wire
+from renderonline import paths, pinning, wire
 from renderonline.api.domain.model import Job, Machine
 from renderonline.api.services import projects
 from renderonline.api.services.commands import seen_by
@@ -42,7 +40,9 @@ class Addresses:
         `public`: where all machines do, by the settings."""
         self._own = own
         self._public = public
-        self.fingerprint = None if certificate is None else fingerprint(certificate)
+        self.fingerprint = (
+            None if certificate is None else pinning.fingerprint_of(certificate.fullchain_pem_path)
+        )
 
     def towards(self, machine: Machine, listen_host: str) -> str | None:
         """The address that a machine can call: the one of ours from which it is reached."""
@@ -65,13 +65,6 @@ def address_towards(host: str) -> str | None:
             return str(probe.getsockname()[0])
     except OSError:
         return None
-
-
-def fingerprint(certificate: CertificateFiles) -> str:
-    """SHA-256 of the certificate that the api shows, hexadecimal. Raises OSError, ValueError."""
-    text = certificate.fullchain_pem_path.read_text(encoding="ascii", errors="replace")
-    begin, end = text.index(ssl.PEM_HEADER), text.index(ssl.PEM_FOOTER) + len(ssl.PEM_FOOTER)
-    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(text[begin:end])).hexdigest()
 
 
 class Starts:
