@@ -24,6 +24,7 @@ from support.waiting import wait_until
 
 from renderonline.api.services import returns
 from renderonline.api.storage import trees
+from renderonline.api.storage.links import Linker
 from renderonline.api.storage.plain_file import PlainFile
 from renderonline.api.storage.trees import PIECE_BYTES, Changed
 from renderonline.serving import Server
@@ -220,6 +221,33 @@ def test_what_a_node_sends_back_needs_no_second_reading(
     changed = trees.find(control.folder(task_id), "output", "a/1.png")
     assert changed is not None
     assert book.whole(changed) is None
+
+
+def test_what_is_acknowledged_has_its_name_on_the_disk(
+    control: Control, machine: OriginalNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so have the folders that were made for it: each name is on the disk when its folder is."""
+    synced: set[Path] = set()
+    really = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        really(descriptor)
+        synced.add(Path(f"/proc/self/fd/{descriptor}").readlink())
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    control.add_machine(machine)
+    task_id = control.add_task(control.add_engine("any"))
+    folder = control.folder(task_id)
+    planned = control.ctx.folders.plan("", 77, control.ctx.local_now())
+    control.ctx.folders.create(planned, lambda made: Linker(made).settle())
+    assert {planned, planned.parent, planned.parent.parent} <= synced, "the task's, its user's, all"
+    control.turn()
+    (chunk,) = control.chunks(task_id)
+    synced.clear()
+    digest = hashlib.sha256(b"a frame").hexdigest()
+    assert returns.receive(control.ctx, chunk, "a/b/1.png", digest, iter([b"a frame"]), 7)
+    output = folder / "output"
+    assert {folder, output, output / "a", output / "a" / "b"} <= synced
 
 
 # --------------------------------------------------------------------------- changes meanwhile

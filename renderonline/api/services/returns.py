@@ -112,11 +112,13 @@ def _make(task_dir: Path, folder: Path, path: str) -> None:
     for part in folder.relative_to(task_dir).parts:
         here = here / part
         try:
-            here.mkdir(exist_ok=True)
+            here.mkdir()
+            sync_folder(here.parent)  # its name, too, is acknowledged with the file
         except FileNotFoundError:
             raise Refused(410, "gone", "The task was deleted.") from None
         except FileExistsError:
-            raise _no_place(path) from None
+            if not here.is_dir():
+                raise _no_place(path) from None
         # A renderer on this machine may have put a link in the folder's place.
         if not here.resolve().is_relative_to(real):
             raise Refused(400, "bad_request", f"{path} leads out of the task's folder.")

@@ -25,6 +25,16 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def make_folders(folder: Path) -> None:
+    """Make a folder, and those that it lies in, where they are not there: on the disk when this
+    returns. Raises OSError."""
+    if folder.is_dir():
+        return
+    make_folders(folder.parent)
+    folder.mkdir(exist_ok=True)
+    sync_folder(folder.parent)
+
+
 class HashedFile:
     """A new file that is hashed while it is written. Belongs to one thread.
 

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from renderonline import paths
 from renderonline.api.storage.checksums import Checksums
+from renderonline.api.storage.durable import make_folders
 from renderonline.locks import ByteLocks
 
 log = logging.getLogger(__name__)
@@ -91,7 +92,8 @@ class TaskFolders:
         """
         self._note(folder)
         try:
-            folder.mkdir(parents=True)
+            make_folders(folder.parent)
+            folder.mkdir()
         except FileExistsError:
             self._note_path(folder).unlink(missing_ok=True)
             raise
