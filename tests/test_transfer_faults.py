@@ -163,8 +163,11 @@ def test_frames_that_are_saved_while_the_api_is_away_come_back(tmp_path: Path) -
         wait_until(lambda: len(drawing.saved()) == 12, "all is rendered")
         farm.house.service.restart()
         assert_as_if_nothing_had_been(farm, drawing)
-        assert drawing.saved() == dict.fromkeys(range(1, 13), 1)
-        assert states(drawing) == ["succeeded"] * 2
+        first, second, *helpers = states(drawing)
+        assert (first, second) == ("succeeded", "succeeded")
+        # Who has sent all may help with frames of which the api does not know yet.
+        assert set(helpers) <= {"interrupted"}
+        assert helpers or drawing.saved() == dict.fromkeys(range(1, 13), 1)
 
 
 def test_what_comes_late_changes_nothing(tmp_path: Path) -> None:
