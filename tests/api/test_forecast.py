@@ -128,6 +128,16 @@ def test_what_a_user_used_lately_and_licences_count() -> None:
     assert found[1].seconds == pytest.approx(20.0)
 
 
+def test_machines_that_are_kept_for_some_are_not_counted_for_others() -> None:
+    kept = [seat(7), seat(8, only_users=frozenset({2}))]
+    found = forecast([known(1), known(2, user_id=2)], Roster(kept), NOW)
+    assert {n: told.seconds for n, told in found.items()} == pytest.approx(
+        {1: 20.0, 2: 20.0}, abs=1
+    )
+    found = forecast([known(1)], Roster(kept[1:]), NOW)
+    assert found[1].why == NO_MACHINE
+
+
 def test_what_is_not_played_follows_in_its_order(monkeypatch: pytest.MonkeyPatch) -> None:
     tasks = [known(i) for i in range(1, 31)]
     played = forecast(tasks, Roster(TWO), NOW)
@@ -223,3 +233,13 @@ def test_frames_of_a_million_cost_no_more_than_those_of_ten() -> None:
     tasks = [replace(known(n), todo=FrameSet.between(1, 1_000_000)) for n in range(1, 5)]
     found = forecast(tasks, Roster(TWO), NOW)
     assert found[4].seconds == pytest.approx(4_000_000, rel=0.01)
+
+
+def test_a_thousand_tasks_on_a_thousand_machines_are_dealt_few_times() -> None:
+    """What it costs: each deal looks at one task, and at kinds of machines instead of machines."""
+    farm = Roster([seat(n, tags=frozenset({"gpu"}) if n % 3 else frozenset()) for n in range(1000)])
+    tasks = [known(n, f"1-{100 + 7 * n % 197}", user_id=n % 20) for n in range(1000)]
+    played = forecasts._Play(tasks, farm, NOW, {}, {}, {}, {})
+    played.run()
+    assert all(told.seconds is not None for told in played.told().values())
+    assert played._line.deals <= 25 * len(tasks)

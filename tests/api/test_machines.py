@@ -31,7 +31,7 @@ def machine(house: House, only_machine: OurNode) -> Iterator[OurNode]:
     for (task_id,) in house.rows("SELECT task_id FROM queue"):
         house.request("POST", f"tasks/{task_id}/cancel")
     only_machine.finish() if only_machine.task else None
-    change(house, Name="", Tags=[], OnlyEngines=[])
+    change(house, Name="", Tags=[], OnlyEngines=[], Hours="", OnlyUsers=[], Reserve=None)
     do(house, "enable")
 
 
@@ -210,6 +210,12 @@ def test_only_an_admin_may(house: House, machine: OurNode, person: str, verb: st
         ({"Tags": [f"t{n}" for n in range(30)]}, "20 tags"),
         ({"OnlyEngines": ["maya"]}, "no engine maya"),
         ({"OnlyEngines": "any"}, "does not fit"),
+        ({"Hours": "9-17", "Name": "x"}, "are no hours"),
+        ({"Hours": ["9:00-17:00"]}, "does not fit"),
+        ({"OnlyUsers": ["nobody@example.com"]}, "no user nobody@example.com"),
+        ({"OnlyUsers": "artist@example.com"}, "does not fit"),
+        ({"OnlyUsers": [f"{n}" for n in range(9)]}, "There is no user"),
+        ({"Reserve": "a b"}, "is not a tag"),
     ],
 )
 def test_what_a_machine_cannot_be_is_a_sentence(
@@ -219,6 +225,19 @@ def test_what_a_machine_cannot_be_is_a_sentence(
     answer = patched(house, **body)
     assert (answer.status_code, says in answer.json()["ErrorMessage"]) == (400, True), answer.text
     assert house.rows("SELECT * FROM machines") == before
+
+
+def test_what_an_admin_says_of_its_work_is_set_shown_and_taken_away(
+    house: House, machine: OurNode
+) -> None:
+    rules = {"Hours": "sat 10:00-2:00", "OnlyUsers": ["artist@example.com"], "Reserve": "film"}
+    told = change(house, **rules)
+    assert {name: told[name] for name in rules} == rules
+    assert told["Tags"] == ["film", "gpu"], "it has the tag that it is reserved for"
+    own = seen(house, "artist")
+    assert (own["Hours"], own["OnlyUsers"], own["Reserve"]) == ("sat 10:00-2:00", [], "film")
+    told = change(house, Hours="none", OnlyUsers=[], Reserve=None)
+    assert [told[name] for name in (*rules, "State")] == ["", [], None, "enabled"]
 
 
 def test_two_machines_have_two_names(house: House, machine: OurNode) -> None:
