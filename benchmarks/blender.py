@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from farm import FRAMES, OUTPUT, Engine, Farm, Task, farm, options, workplace
+from farm import FRAMES, OUTPUT, Engine, Farm, Task, Workplace, farm, options, workplace
 
 from renderonline.engines.blender import BlenderAdapter
 from renderonline.engines.session import FrameSpan, exit_code_in
@@ -98,41 +98,43 @@ def main() -> int:
     if not found:
         raise SystemExit("No Blender was found; name one with --blender.")
     engine = Engine("blender", TEMPLATE, str(found[0]), "blender")
-    with workplace(chosen) as (folder, connection_string):
-        folder.mkdir()
+    with workplace(chosen) as place:
+        place.folder.mkdir()
         if chosen.quick:
-            quick(folder, engine, chosen.quick, connection_string)
+            quick(place, engine, chosen.quick)
         if chosen.slow:
-            slow(folder, engine, chosen.slow, connection_string)
+            slow(place, engine, chosen.slow)
     return 0
 
 
-def quick(folder: Path, engine: Engine, frames: int, database: str | None) -> None:
+def quick(place: Workplace, engine: Engine, frames: int) -> None:
     """Chunks of one quick frame on one node."""
+    folder, over = place.folder, (place.connection_string, place.certificate)
     shot = make(folder / "quick.blend", engine, frames, QUICK_S)
     alone_s = one_blender(engine, shot, folder / "alone")
     say(f"quick frames, {frames}: one Blender", alone_s)
     session_s = bare_session(engine, shot, folder / "session")
     say("  a session without a farm", session_s, alone_s)
-    with farm(folder / "quick", [engine], 1, database) as running:
+    with farm(folder / "quick", [engine], 1, *over) as running:
         task, seconds = through(running, shot, chunk_frames=1)
         say("  the farm, warm, a chunk each", seconds, alone_s)
         say_chunks(running, task)
     few = replace(shot, frames=max(1, frames // 10))
     few_s = one_blender(engine, few, folder / "few")
     say(f"{few.frames} of them: one Blender", few_s)
-    with farm(folder / "few-farm", [replace(engine, is_warm=False)], 1, database) as running:
+    with farm(folder / "few-farm", [replace(engine, is_warm=False)], 1, *over) as running:
         say("  the farm, a process each", through(running, few, chunk_frames=1)[1], few_s)
 
 
-def slow(folder: Path, engine: Engine, frames: int, database: str | None) -> None:
+def slow(place: Workplace, engine: Engine, frames: int) -> None:
     """Slow frames on two nodes, in chunks as the farm sizes them."""
+    folder, over = place.folder, (place.connection_string, place.certificate)
     shot = make(folder / "slow.blend", engine, frames, SLOW_S)
     alone_s = one_blender(engine, shot, folder / "alone-slow")
     say(f"slow frames, {frames}: one Blender", alone_s)
     for name, is_warm in (("cold", False), ("warm", True)):
         chosen = replace(engine, is_warm=is_warm)
-        with farm(folder / name, [chosen], 2, database) as running:
+        with farm(folder / name, [chosen], 2, *over) as running:
             task, seconds = through(running, shot)
             say(f"  two nodes, {name}", seconds, alone_s)
             say_chunks(running, task)

@@ -33,16 +33,17 @@ def main() -> int:
     parser.add_argument("--frames", type=int, default=1000, help="empty chunks (default 1000)")
     parser.add_argument("--only", choices=("sleep", "empty"), help="one of the two measurements")
     chosen = parser.parse_args()
-    with workplace(chosen) as (folder, connection_string):
-        database = "SQLite" if connection_string is None else "MySQL or MariaDB"
+    with workplace(chosen) as place:
+        over = place.connection_string, place.certificate
+        database = "SQLite" if place.connection_string is None else "MySQL or MariaDB"
         print(f"database: {database}")
         if chosen.only != "empty":
             renderer = sleeper(SECONDS)
-            with farm(folder / "sleep", [renderer], SLEEPERS, connection_string) as running:
+            with farm(place.folder / "sleep", [renderer], SLEEPERS, *over) as running:
                 sleeping(running, renderer)
         if chosen.only != "sleep":
             renderer = empty_renderer()
-            with farm(folder / "empty", [renderer], EMPTY, connection_string) as running:
+            with farm(place.folder / "empty", [renderer], EMPTY, *over) as running:
                 empty(running, renderer, chosen.frames)
     return 0
 

@@ -1,4 +1,4 @@
-"""How long a renderer waits for the farm: `python benchmarks/dispatch.py [--tasks 40] [--mariadb]`.
+"""How long a renderer waits for the farm: `python benchmarks/dispatch.py [--tasks 40] [--mariadb] [--tls]`.
 
 A real api and one real node on loopback, with a "renderer" that only writes down when it began and
 when it ended. Prints three spans as median, 99th percentile and largest, with the median of a bare
@@ -35,10 +35,11 @@ def main() -> int:
     parser = options(__doc__)
     parser.add_argument("--tasks", type=int, default=40, help="how many of each (default 40)")
     chosen = parser.parse_args()
-    with workplace(chosen) as (folder, connection_string):
+    with workplace(chosen) as place:
+        folder = place.folder
         folder.mkdir()
         engine = probe(folder)
-        with farm(folder, [engine], connection_string=connection_string) as running:
+        with farm(folder, [engine], 1, place.connection_string, place.certificate) as running:
             measure(running, project(folder, engine), folder, min(chosen.tasks, 255))
     return 0
 

@@ -23,6 +23,7 @@ from typing import Any
 
 import psutil
 import requests
+from certificate import self_signed
 from mariadb import private_server
 
 from renderonline import wire
@@ -314,15 +315,30 @@ def options(summary: str | None) -> argparse.ArgumentParser:
     database.add_argument(
         "--mariadb", action="store_true", help="start a MariaDB server for this run and use that"
     )
+    parser.add_argument(
+        "--tls",
+        action="store_true",
+        help="clients and nodes speak TLS with the api, not plain HTTP",
+    )
     return parser
 
 
+@dataclass(frozen=True)
+class Workplace:
+    """A folder for the run, which is not there yet, and what was chosen for its farms."""
+
+    folder: Path
+    connection_string: str | None
+    certificate: CertificateFiles | None
+
+
 @contextmanager
-def workplace(chosen: argparse.Namespace) -> Iterator[tuple[Path, str | None]]:
-    """A folder for the run, and the connection string of the database that was chosen."""
+def workplace(chosen: argparse.Namespace) -> Iterator[Workplace]:
+    """A place for the run, gone with the block."""
     with tempfile.TemporaryDirectory(prefix="renderonline-") as name, ExitStack() as stack:
         folder = Path(name)
         connection_string: str | None = chosen.mysql
         if chosen.mariadb:
             connection_string = stack.enter_context(private_server(folder / "mariadb"))
-        yield folder / "farm", connection_string
+        certificate = self_signed(folder / "tls") if chosen.tls else None
+        yield Workplace(folder / "farm", connection_string, certificate)
