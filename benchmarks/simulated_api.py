@@ -131,7 +131,7 @@ class SimulatedHpc(HpcClient):
         super().__init__()
         self._nodes = nodes
 
-    def status(self, machine: Machine) -> wire.HpcStatus:
+    def status(self, machine: Machine, headers: Mapping[str, str] | None = None) -> wire.HpcStatus:
         return _travelled(self._node(machine).status(), wire.HpcStatus)
 
     def start(self, machine: Machine, message: wire.HpcStart) -> wire.HpcAnswer:

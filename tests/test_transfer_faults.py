@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 import requests
+from cli.certificates import make_certificate
 from PIL import Image
-from support.drawing import DrawFarm, Drawing, Plan, draw_farm, is_alive
+from support.drawing import DrawFarm, Drawing, Plan, draw_farm, free_port, is_alive
 from support.processes import ROOT, Service
 from support.valve import Valve, valve
 from support.waiting import wait_until
@@ -168,6 +169,33 @@ def test_frames_that_are_saved_while_the_api_is_away_come_back(tmp_path: Path) -
         # Who has sent all may help with frames of which the api does not know yet.
         assert set(helpers) <= {"interrupted"}
         assert helpers or drawing.saved() == dict.fromkeys(range(1, 13), 1)
+
+
+@pytest.mark.parametrize("is_killed", [False, True], ids=["node stays", "node is killed"])
+def test_a_certificate_that_is_renewed_loses_nothing(tmp_path: Path, is_killed: bool) -> None:
+    """What a node holds for its api was promised to the old one, and no start will come before that
+    has arrived."""
+    files = make_certificate(tmp_path / "tls", "127.0.0.1")
+    paths = {
+        "FullchainPemPath": str(files.fullchain_pem_path),
+        "PrivPemPath": str(files.priv_pem_path),
+    }
+    settings = {"Certificate": paths, "Port": str(free_port())}
+    with draw_farm(tmp_path, "a", apart=True, **settings) as farm:
+        farm.house.certificate = files.fullchain_pem_path
+        drawing = farm.submit("1-6", Plan(held=(3,), frame_bytes=MB), ChunkFrames=6)
+        drawing.wait_for_begun(3)
+        drawing.wait_for_done(2)
+        farm.house.service.kill()
+        drawing.let_go()
+        wait_until(lambda: len(returns_of(farm.nodes["a"])) == 4, "four wait for it")
+        make_certificate(tmp_path / "tls", "127.0.0.1")
+        if is_killed:
+            farm.nodes["a"].kill()
+            farm.nodes["a"].restart()
+        farm.house.service.restart()
+        assert_as_if_nothing_had_been(farm, drawing)
+        assert drawing.saved() == dict.fromkeys(range(1, 7), 1)
 
 
 def test_what_comes_late_changes_nothing(tmp_path: Path) -> None:

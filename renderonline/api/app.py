@@ -101,7 +101,7 @@ class Api:
         starts = Starts(self.ctx, addresses)
         self._dispatcher = Dispatcher(self.ctx, board, hpc, self._background.pool, starts)
         nodes.routes(app, self.ctx, self._dispatcher)
-        self._watch = Watch(self.ctx, fleet, hpc, self._visitors.pool)
+        self._watch = Watch(self.ctx, fleet, hpc, self._visitors.pool, addresses)
 
     @property
     def url(self) -> str:

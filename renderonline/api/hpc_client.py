@@ -6,6 +6,7 @@ One request at a time per call; nothing of it holds a database connection.
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from typing import TypeVar
 
 import requests
@@ -35,9 +36,9 @@ class HpcClient:
     def __init__(self) -> None:
         self._local = threading.local()
 
-    def status(self, machine: Machine) -> wire.HpcStatus:
+    def status(self, machine: Machine, headers: Mapping[str, str] | None = None) -> wire.HpcStatus:
         """Raises Unreachable."""
-        answer = self._ask("GET", machine, "status", None, STATUS_TIMEOUT_S)
+        answer = self._ask("GET", machine, "status", None, STATUS_TIMEOUT_S, headers)
         return self._read(answer, wire.HpcStatus)
 
     def start(self, machine: Machine, message: wire.HpcStart) -> wire.HpcAnswer:
@@ -59,6 +60,7 @@ class HpcClient:
         what: str,
         message: wire.Message | None,
         timeout_s: float,
+        headers: Mapping[str, str] | None = None,
     ) -> bytes:
         host = f"[{machine.ip_address}]" if ":" in machine.ip_address else machine.ip_address
         try:
@@ -66,7 +68,7 @@ class HpcClient:
                 method,
                 f"http://{host}:{machine.port}/hpc/{what}",
                 data=None if message is None else wire.encode(message),
-                headers={"Content-Type": "application/json"},
+                headers={"Content-Type": "application/json", **(headers or {})},
                 timeout=(CONNECT_TIMEOUT_S, timeout_s),
                 allow_redirects=False,
                 stream=True,

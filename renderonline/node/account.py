@@ -14,6 +14,7 @@ from typing import Protocol
 
 from renderonline import security
 from renderonline.engines.base import EngineEvent, Notice, Reading, Verdict
+from renderonline.node.api_client import Api
 from renderonline.node.journal import Entry, Journal, process_id
 from renderonline.node.orders import Order, ReportTo
 from renderonline.node.record import Outcome, Record
@@ -68,6 +69,10 @@ class Account:
     @property
     def attempt_id(self) -> int | None:
         return self._entry.task.attempt_id
+
+    @property
+    def api(self) -> Api | None:
+        return None if self._to is None else self._to.api
 
     @property
     def record(self) -> Record:

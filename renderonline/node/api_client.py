@@ -1,11 +1,13 @@
 """The node's requests to its apis: the connections are kept, and shared by all that it has to tell.
 
 Where an api speaks TLS, its certificate is the one whose fingerprint came with the start, and no
-other: not what this machine trusts besides, nor what the environment says.
+other: not what this machine trusts besides, nor what the environment says. When the api has been
+given another one, it says so with its next start, or when it asks what this node does.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Iterator, Mapping
@@ -19,6 +21,8 @@ import urllib3
 
 from renderonline import pinned_session, wire
 from renderonline.wire import WireError
+
+log = logging.getLogger(__name__)
 
 CONNECT_S = 3.0
 ANSWER_S = 10.0
@@ -54,6 +58,7 @@ class ApiClient:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._idle: dict[str | None, list[requests.Session]] = {}
+        self._renewed: dict[str, str] = {}  # by an api's address: the fingerprint that holds now
 
     def post(
         self, api: Api, path: str, message: wire.Message, shape: type[T], key: str | None = None
@@ -101,6 +106,13 @@ class ApiClient:
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise NotTold(type(error).__name__) from None
 
+    def trust(self, api: Api) -> None:
+        """This is how the api at that address is known from now on, whatever an earlier start said:
+        what waits for it is sent there."""
+        if api.fingerprint is not None and self._renewed.get(api.url) != api.fingerprint:
+            log.info("the api at %s is known by %s…", api.url, api.fingerprint[:12])
+            self._renewed[api.url] = api.fingerprint
+
     def close(self) -> None:
         """Close what is not in use."""
         with self._lock:
@@ -137,16 +149,17 @@ class ApiClient:
 
     @contextmanager
     def _session(self, api: Api) -> Iterator[requests.Session]:
+        fingerprint = api.fingerprint and self._renewed.get(api.url, api.fingerprint)
         with self._lock:
-            idle = self._idle.setdefault(api.fingerprint, [])
+            idle = self._idle.setdefault(fingerprint, [])
             session = idle.pop() if idle else None
         if session is None:
-            session = _new_session(api.fingerprint)
+            session = _new_session(fingerprint)
         try:
             yield session
         finally:
             with self._lock:
-                self._idle.setdefault(api.fingerprint, []).append(session)
+                self._idle.setdefault(fingerprint, []).append(session)
 
 
 def pieces(response: requests.Response) -> Iterator[bytes]:

@@ -78,6 +78,12 @@ class Books:
         self._returns.start()
         return apis
 
+    def apis(self) -> set[Api]:
+        """Whom anything is to be told, or sent."""
+        with self._lock:
+            told = {account.api for account in self._accounts}
+        return {api for api in told | self._returns.apis() if api is not None}
+
     def tasks(self) -> list[HpcTask]:
         """All of them, as the wire has them."""
         with self._lock:

@@ -25,6 +25,12 @@ def hpc_app(machine: Machine, callers: Callers) -> JsonApp:
         refusal = callers.refusal(_call())
         if refusal is not None:
             raise HttpError(403, "forbidden", refusal)
+        url, fingerprint = header(wire.API_URL), header(wire.API_FINGERPRINT)
+        if url and fingerprint:
+            try:
+                machine.introduce(url, fingerprint)
+            except Refusal as error:
+                raise HttpError(400, "bad_request", str(error)) from None
         return reply(machine.status())
 
     def start() -> bottle.HTTPResponse:

@@ -21,7 +21,7 @@ from renderonline.node.equipment import Equipment
 from renderonline.node.fetch import NotFetched
 from renderonline.node.inputs import Inputs
 from renderonline.node.journal import Journal
-from renderonline.node.orders import Order, report_to, understand
+from renderonline.node.orders import Order, api_at, report_to, understand
 from renderonline.node.record import Outcome
 from renderonline.node.refusal import Refusal
 from renderonline.node.watch import Watch
@@ -66,6 +66,7 @@ class Machine:
             self._hand_over,
             workplace.returns,
         )
+        self._client = client
         self._watch = Watch(workplace.clock, workplace.render_memory_bytes)
         self._turn = threading.Lock()  # held by whoever decides what runs, never for a render
         self._attempt: Attempt | None = None  # the running one, or the last
@@ -100,6 +101,13 @@ class Machine:
             vitals=equipment.vitals(),
         )
 
+    def introduce(self, url: str, fingerprint: str) -> None:
+        """An api says how it is known: its certificate may have been renewed. Of one that nothing is
+        kept for, nothing is noted. Raises Refusal."""
+        api = api_at(url, fingerprint)
+        if any(api.url == known.url for known in self._books.apis()):
+            self._client.trust(api)
+
     def start(self, start: HpcStart) -> HpcAnswer:
         """Start a render, or keep it until the one that it names in `after` is over.
 
@@ -108,6 +116,8 @@ class Machine:
         """
         engine_id = start.engine_id.strip()
         message = f"Rendering using engine with identifier: {engine_id}"
+        if (to := report_to(start)) is not None:
+            self._client.trust(to.api)
         with self._turn:
             if self._is_closing:
                 raise Refusal("This node is shutting down; it takes no more renders.")

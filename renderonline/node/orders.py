@@ -158,14 +158,18 @@ def report_to(start: HpcStart) -> ReportTo | None:
     if start.api_url is None or start.attempt_id is None:
         return None
     key = start.report_key or ""
-    if not _is_web_address(start.api_url):
-        raise Refusal(f"ApiUrl is {start.api_url!r}; it takes an address that begins with http.")
     if not key.isascii() or not key.isprintable():
         raise Refusal("ReportKey holds characters that no HTTP header can carry.")
-    if start.fingerprint is not None and not manifests.is_sha256(start.fingerprint):
+    return ReportTo(api_at(start.api_url, start.fingerprint), start.attempt_id, key)
+
+
+def api_at(url: str, fingerprint: str | None) -> Api:
+    """The api that somebody names. Raises Refusal."""
+    if not _is_web_address(url):
+        raise Refusal(f"ApiUrl is {url!r}; it takes an address that begins with http.")
+    if fingerprint is not None and not manifests.is_sha256(fingerprint):
         raise Refusal("Fingerprint is not 64 hexadecimal digits.")
-    api = Api(start.api_url.rstrip("/"), start.fingerprint)
-    return ReportTo(api, start.attempt_id, key)
+    return Api(url.rstrip("/"), fingerprint)
 
 
 def _is_web_address(url: str) -> bool:

@@ -90,6 +90,10 @@ class Returns:
         self._parcels.add(to, name.as_posix(), file, frame)
         self._work_for(to.api)
 
+    def apis(self) -> set[Api]:
+        """Whom anything is on its way to."""
+        return self._parcels.apis()
+
     def is_empty(self, to: ReportTo) -> bool:
         """Whether nothing of the attempt is on its way."""
         return not self._parcels.count(to)

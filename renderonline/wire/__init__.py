@@ -55,6 +55,8 @@ from renderonline.wire.message import (
     encode,
 )
 from renderonline.wire.nodes import (
+    API_FINGERPRINT,
+    API_URL,
     Beacon,
     EngineInfo,
     EventType,
@@ -90,6 +92,8 @@ from renderonline.wire.states import (
 from renderonline.wire.storage import CleanResponse, StorageResponse, UserStorage
 
 __all__ = [
+    "API_FINGERPRINT",
+    "API_URL",
     "MAX_DEPTH",
     "MAX_ID",
     "PROTOCOL",

@@ -135,6 +135,11 @@ class HpcStart(Message):
     after: int | None = None
 
 
+API_URL, API_FINGERPRINT = "X-Api-Url", "X-Api-Fingerprint"
+"""Headers by which an api says where it is and how it is known, when it asks what a node does: its
+certificate may be another one than its starts have said."""
+
+
 class HpcStop(Message):
     task_id: int = 0
     attempt_id: int | None = None

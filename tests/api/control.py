@@ -93,7 +93,7 @@ class Control:
             stop_render=Stopper(self.database, fleet, hpc, self.clock),
             background=lambda function, *args: function(*args),
         )
-        self._watch = Watch(self.ctx, fleet, hpc, pool)
+        self._watch = Watch(self.ctx, fleet, hpc, pool, Addresses(None))
         self._dispatcher = Dispatcher(self.ctx, board, hpc, pool, Starts(self.ctx, Addresses(None)))
 
     def close(self) -> None:

@@ -280,6 +280,23 @@ def test_nothing_is_sent_to_an_api_with_another_certificate(
     assert not sending.is_empty(to)
 
 
+def test_an_api_with_a_new_certificate_gets_what_waits_for_it(
+    running: ExitStack, tmp_path: Path
+) -> None:
+    old, new = (make_certificate(tmp_path / name, "127.0.0.1") for name in ("old", "new"))
+    api = Receiver(certificate=new)
+    running.callback(api.close)
+    client = ApiClient()
+    sending = Returns(Parcels(tmp_path / "returns"), client)
+    running.callback(sending.close)
+    to = ReportTo(Api(api.api.url, fingerprint_of(old.fullchain_pem_path)), 3, "key")
+    put(sending, to, tmp_path, "1.png")
+    client.trust(Api("https://127.0.0.1:1", fingerprint_of(new.fullchain_pem_path)))
+    client.trust(api.api)
+    wait_until(lambda: sending.is_empty(to), "it has been sent")
+    assert api.paths == ["1.png"]
+
+
 def test_the_wire_is_the_documented_one() -> None:
     assert wire.encode(OutputAnswer(accepted=True)) == b'{"Accepted":true,"Message":""}'
 

@@ -55,6 +55,13 @@ class Addresses:
         host = f"[{here}]" if ":" in here else here
         return f"{parts.scheme}://{host}:{parts.port}"
 
+    def introduction(self, machine: Machine, listen_host: str) -> dict[str, str]:
+        """The headers by which a machine that keeps something for us knows us again, also after our
+        certificate was renewed. None over HTTP, where there is nothing to be known by."""
+        if self.fingerprint is None or (url := self.towards(machine, listen_host)) is None:
+            return {}
+        return {wire.API_URL: url, wire.API_FINGERPRINT: self.fingerprint}
+
 
 def address_towards(host: str) -> str | None:
     """This machine's address on the way to `host`; None if there is no way. Sends nothing."""

@@ -20,6 +20,7 @@ from renderonline.api.services import states
 from renderonline.api.services.context import Context
 from renderonline.api.services.fleet import Fleet
 from renderonline.api.services.machines import enforce
+from renderonline.api.services.starts import Addresses
 from renderonline.frames import FrameSet
 from renderonline.wire import Cause, HpcStatus, HpcTask
 
@@ -36,11 +37,19 @@ was doing. Counted from the first failure that this process saw, so our own rest
 class Watch:
     """One per api process."""
 
-    def __init__(self, ctx: Context, fleet: Fleet, hpc: HpcClient, pool: Executor) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        fleet: Fleet,
+        hpc: HpcClient,
+        pool: Executor,
+        addresses: Addresses,
+    ) -> None:
         self._ctx = ctx
         self._fleet = fleet
         self._hpc = hpc
         self._pool = pool
+        self._addresses = addresses
         self._refresh_at = 0.0
 
     def step(self) -> None:
@@ -76,7 +85,9 @@ class Watch:
         """In the pool: ask one machine, settle what it says, let it have work."""
         asked_at = self._ctx.clock.now()
         try:
-            status = self._hpc.status(machine)
+            listen_host = self._ctx.settings.listen_host
+            introduction = self._addresses.introduction(machine, listen_host)
+            status = self._hpc.status(machine, introduction)
         except Unreachable:
             self._missing(machine)
             return
