@@ -75,6 +75,11 @@ class Account:
         return None if self._to is None else self._to.api
 
     @property
+    def has_results(self) -> bool:
+        """Whether any of its files are on their way."""
+        return self._to is not None and not self._returns.is_empty(self._to)
+
+    @property
     def record(self) -> Record:
         return self._record
 

@@ -165,7 +165,8 @@ class Books:
     def _add(self, account: Account) -> None:
         with self._lock:
             self._accounts.append(account)
-            over = [account for account in self._accounts if account.record.is_over]
+            # Results that wait are never given up: their api may be full, and have rendered for days.
+            over = [a for a in self._accounts if a.record.is_over and not a.has_results]
         for forgotten in over[:-MAX_UNTOLD]:
             log.warning("attempt %s is given up: no api takes note of it", forgotten.attempt_id)
             forgotten.discard()

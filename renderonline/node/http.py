@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TypeVar
 
 import bottle
@@ -27,10 +28,8 @@ def hpc_app(machine: Machine, callers: Callers) -> JsonApp:
             raise HttpError(403, "forbidden", refusal)
         url, fingerprint = header(wire.API_URL), header(wire.API_FINGERPRINT)
         if url and fingerprint:
-            try:
+            with suppress(Refusal):  # it is no address: its starts are told so
                 machine.introduce(url, fingerprint)
-            except Refusal as error:
-                raise HttpError(400, "bad_request", str(error)) from None
         return reply(machine.status())
 
     def start() -> bottle.HTTPResponse:

@@ -123,6 +123,8 @@ class Machine:
                 raise Refusal("This node is shutting down; it takes no more renders.")
             if self._is_repeated(start):
                 return HpcAnswer(is_success=True, message=message)
+            if (why := self._workplace.returns.congestion()) is not None:
+                raise Refusal(why)
             running = self._running()
             if running is not None:
                 self._refuse_unless_next(start, running)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import logging
+import shutil
 import sqlite3
 import threading
 from collections import Counter
@@ -128,6 +129,23 @@ class Parcels:
         """How many of this attempt are on their way."""
         with self._lock:
             return self._count.get(to, 0)
+
+    def waiting_bytes(self) -> int:
+        """How much is on its way to anybody."""
+        with self._lock:
+            if not self._count.total():
+                return 0
+            try:
+                rows = self._list.execute("SELECT COALESCE(SUM(size_bytes), 0) FROM parcels")
+                return int(rows.fetchone()[0])
+            except sqlite3.Error as error:
+                log.warning("the list of results cannot be read: %s", error)
+                return 0
+
+    def disk_bytes(self) -> tuple[int, int]:
+        """The size of the disk that they lie on, and what is free there. Raises OSError."""
+        usage = shutil.disk_usage(self._folder)
+        return usage.total, usage.free
 
     def apis(self) -> set[Api]:
         """Whom any are for."""

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import requests
 
-from renderonline import wire
+from renderonline import sizes, wire
 from renderonline.node.api_client import Api, ApiClient, NotTold, refusal
 from renderonline.node.orders import ReportTo
 from renderonline.node.parcels import Parcel, Parcels
@@ -26,6 +26,9 @@ log = logging.getLogger(__name__)
 
 RETRY_FIRST_S = 0.25
 RETRY_LONGEST_S = 10.0
+
+NEARLY_FULL_BYTES, NEARLY_FULL_SHARE = 2 << 30, 0.1
+"""With less than both free, of the disk, a node that has results to send takes no more work."""
 
 NO_ROOM = 507
 """HTTP's status for it."""
@@ -93,6 +96,25 @@ class Returns:
     def apis(self) -> set[Api]:
         """Whom anything is on its way to."""
         return self._parcels.apis()
+
+    def congestion(self) -> str | None:
+        """Why nothing more should be rendered here, as a sentence: what waits has nearly filled the
+        disk. None if it may be. A disk that others have filled is another matter: that fails what
+        does not fit."""
+        waiting_bytes = self._parcels.waiting_bytes()
+        if not waiting_bytes:
+            return None
+        try:
+            total_bytes, free_bytes = self._parcels.disk_bytes()
+        except OSError:
+            return None
+        if free_bytes >= min(NEARLY_FULL_BYTES, total_bytes * NEARLY_FULL_SHARE):
+            return None
+        return (
+            f"The disk of this machine is nearly full: {sizes.text(free_bytes)} are free, and "
+            f"{sizes.text(waiting_bytes)} of results wait for the farm to take them. It takes no "
+            "more work until there is room."
+        )
 
     def is_empty(self, to: ReportTo) -> bool:
         """Whether nothing of the attempt is on its way."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -17,8 +19,11 @@ import renderonline
 from renderonline import security, wire
 from renderonline.config import EngineSetting, NodeSettings
 from renderonline.lifecycle import SystemClock
+from renderonline.node.api_client import Api
 from renderonline.node.app import NodeApp, build
 from renderonline.node.attempt_log import pasteable
+from renderonline.node.orders import ReportTo
+from renderonline.node.parcels import Parcels
 from renderonline.node.reporter import NoReporter
 from renderonline.node.results import FolderResults
 
@@ -37,6 +42,40 @@ def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Remote]:
     node.start()
     yield Remote(node.url)
     node.close()
+
+
+def test_a_node_whose_disk_is_full_of_results_takes_no_more(
+    start_node: Callable[..., NodeApp], tmp_path: Path, project: Path
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=20m", "tmpfs", str(disk)], check=True)
+    try:
+        filler, frame = disk / "filler", disk / "frame"
+        frame.write_bytes(bytes(5_000_000))
+        nobody = ReportTo(Api("http://127.0.0.1:1"), 1, "key")
+        waiting = Parcels(disk / "node" / "returns")
+        waiting.add(nobody, "frame.png", frame, None)
+        waiting.close()
+        remote = Remote(start_node(data_path=disk / "node").url)
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - 1_500_000))
+        script = write_script(project, "")
+        told = remote.refused("start", ours(project, script))
+        assert "nearly full" in told and "4.8 MiB of results wait" in told
+        assert remote.status()["Task"] is None
+        filler.unlink()
+        remote.start(**ours(project, script))
+        assert remote.ended()["ExitCode"] == 0
+    finally:
+        subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_who_introduces_himself_is_answered(remote: Remote) -> None:
+    for url in ("https://127.0.0.1:1", "", "no address", "http://[", "ü"):
+        for fingerprint in ("0" * 64, "", "ü"):
+            headers = {"X-Api-Url": url.encode(), "X-Api-Fingerprint": fingerprint.encode()}
+            answer = requests.get(f"{remote.url}/hpc/status", headers=headers, timeout=120)
+            assert answer.status_code == 200, answer.text
 
 
 def test_status_before_the_first_start(remote: Remote) -> None:

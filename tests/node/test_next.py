@@ -15,7 +15,9 @@ from support.waiting import wait_until
 from renderonline import wire
 from renderonline.node import worker
 from renderonline.node.account import Account
+from renderonline.node.api_client import Api
 from renderonline.node.app import NodeApp
+from renderonline.node.orders import ReportTo
 from renderonline.node.reporter import NoReporter
 
 from .fake_api import ListeningApi
@@ -305,6 +307,29 @@ def test_of_many_untold_ends_the_oldest_are_given_up(
         remote.start(**start)
         remote.ended()
     assert sorted(held(remote)) == [3, 4, 5]
+
+
+def test_one_whose_results_wait_is_never_given_up(
+    node: NodeApp, project: Path, api: ListeningApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its api may be full, or away, for days; what was rendered meanwhile is all there is of it."""
+    remote = Remote(node.url)
+    monkeypatch.setattr("renderonline.node.books.MAX_UNTOLD", 2)
+    api.status, nobody = 500, Api("http://127.0.0.1:1")
+    first, first_end = gated(project, 1, ApiUrl=nobody.url, ReportKey="k")
+    remote.start(**first)
+    (frame := project / "frame.png").write_bytes(b"a frame")
+    returns = node.machine._workplace.returns
+    returns.put(ReportTo(nobody, 1, "k"), frame, Path("frame.png"), None)
+    first_end.touch()
+    remote.ended()
+    for attempt_id in (2, 3, 4, 5):
+        start, end = gated(project, attempt_id, ApiUrl=api.url, ReportKey="k")
+        end.touch()
+        remote.start(**start)
+        remote.ended()
+    assert sorted(held(remote)) == [1, 3, 4, 5]
+    assert returns.apis() == {nobody}
 
 
 def test_no_thread_left_for_the_next(
