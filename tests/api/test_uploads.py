@@ -655,6 +655,34 @@ def test_bytes_are_written_once(house: House) -> None:
     assert process.io_counters().write_bytes - before < 1.1 * len(whole)
 
 
+def peak_bytes(house: House) -> int:
+    """The most memory that the api has had until now."""
+    status = Path(f"/proc/{house.service.pid}/status").read_text()
+    return int(next(line.split()[1] for line in status.splitlines() if "VmHWM" in line)) << 10
+
+
+@pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
+@pytest.mark.parametrize("way", ["tus", "multipart"])
+def test_a_large_file_takes_little_memory(tmp_path: Path, way: str, secure: bool) -> None:
+    certificate = make_certificate(tmp_path / "tls", "127.0.0.1") if secure else None
+    whole = content(192 << 20)
+    with running_house(tmp_path / "house", certificate) as house:
+        house.task()
+        process = psutil.Process(house.service.pid)
+        peak, written = peak_bytes(house), process.io_counters().write_bytes
+        if way == "tus":
+            upload = begin(house, whole)
+            for start in range(0, len(whole), 16 << 20):
+                assert upload.patch(start, whole[start : start + (16 << 20)]).status_code == 204
+        else:
+            assert house.enqueue(content=whole).status_code == 200
+        assert sha256(stored(house, whole)) == sha256(whole)
+        assert peak_bytes(house) - peak < 96 << 20
+        copies = {"tus": 1, "multipart": 2}[way]
+        assert process.io_counters().write_bytes - written < (copies + 0.1) * len(whole)
+        house.assert_quiet()
+
+
 def test_log_stayed_quiet(house: House, secure_house: House) -> None:
     house.assert_quiet()
     secure_house.assert_quiet()
