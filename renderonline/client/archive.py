@@ -17,8 +17,26 @@ from pathlib import Path, PurePosixPath
 
 from renderonline.client.safe_paths import UnsafePath, relative
 
+try:
+    from lzma import LZMAError
+except ImportError:  # a Python that was built without it: it reads no archive that needs it, either
+    LZMAError = EOFError  # type: ignore[misc,assignment]
+
 RESULTS_FOLDER = "output"
 """Where a task's folder has what was rendered; beside it lies the project."""
+
+
+DAMAGE: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    zlib.error,
+    LZMAError,
+    EOFError,
+    NotImplementedError,
+    KeyError,
+    IndexError,  # of an empty name
+    UnicodeDecodeError,
+)
+"""What zipfile raises for an archive that is none, or not what it was; besides OSError."""
 
 
 class ArchiveError(Exception):
@@ -44,7 +62,7 @@ def extract(archive: Path, folder: Path, scratch: Path) -> list[Path]:
         with zipfile.ZipFile(archive) as opened:
             entries = plan(opened.infolist(), windows=sys.platform == "win32")
             return [_write(opened, entry, folder, scratch) for entry in entries]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except DAMAGE as error:
         raise ArchiveError(f"The archive is damaged ({error}).") from None
 
 

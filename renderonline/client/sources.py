@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Protocol
+
+from renderonline.client.archive import DAMAGE
 
 Stamp = tuple[str, int, int, int]
 """What a file was when it was looked at: where, size, time of the last change, inode."""
@@ -84,5 +85,5 @@ class ZipEntry:
         try:
             with self.archive.opened().open(self.name) as entry:
                 yield entry
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, KeyError) as error:
+        except DAMAGE as error:
             raise Damaged(f"{self.name} in {self.path} is damaged ({error})") from None

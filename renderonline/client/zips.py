@@ -29,7 +29,7 @@ def entries(path: Path) -> list[ZipEntry]:
         infos = zipped.opened().infolist()
         files = [i for i in infos if not i.is_dir() and not i.filename.startswith(_NOT_MEANT)]
         names = [archive.safe_name(info, windows=False).as_posix() for info in files]
-    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+    except archive.DAMAGE as error:
         raise Unusable(f"{path} is no ZIP, or a damaged one ({error}).") from None
     except archive.ArchiveError as error:
         raise Unusable(f"{path} is not taken. {error}") from None

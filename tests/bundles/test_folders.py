@@ -6,7 +6,9 @@ import stat
 import struct
 import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -202,6 +204,26 @@ def test_a_zip_that_lies_about_a_size_is_noticed(tmp_path: Path) -> None:
     (part,) = (part for part in made.parts if part.place == "zeros")
     with pytest.raises(OSError, match="is damaged"), part.source.open() as source:
         assert len(source.read()) <= 1000
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_zip_that_is_damaged_anywhere_is_a_sentence(tmp_path: Path, method: int) -> None:
+    """Each byte of it in turn: it is taken, or refused, and reading it is an error of the disk's."""
+    path, wrong = tmp_path / "a.zip", Random(5)
+    with zipfile.ZipFile(path, "w", method) as zipped:
+        zipped.writestr("scene.pov", bytes(wrong.choices(range(8), k=300)))
+        zipped.writestr("tex/ü.png", b"a texture")
+    whole = path.read_bytes()
+    for at in range(len(whole)):
+        damaged = bytearray(whole)
+        damaged[at] ^= wrong.choice((1, 0x7F, 0x80, 0xFF))
+        path.write_bytes(damaged)
+        with suppress(Unusable):
+            for part in bundle.of(path, "scene.pov").parts:
+                with suppress(OSError), part.source.open() as file:
+                    file.read()
 
 
 @pytest.mark.parametrize("content", [b"nothing", b"PK\x05\x06" + bytes(18), b""])
