@@ -6,7 +6,9 @@ from __future__ import annotations
 import logging
 import secrets
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import msgspec
 
@@ -228,14 +230,16 @@ class Machine:
     def _render(
         self, order: Order, account: Account, no_more_fetching: threading.Event | None = None
     ) -> None:
-        def on_over(outcome: Outcome) -> bool:
-            return self._over(account, outcome)
+        def on_over(outcome: Outcome, vacate: Callable[[], None]) -> bool:
+            return self._over(account, outcome, order.place.desk, vacate)
 
         self._attempt = worker.begin(
             order, account, self._workplace, self._watch.follow, on_over, no_more_fetching
         )
 
-    def _over(self, account: Account, outcome: Outcome) -> bool:
+    def _over(
+        self, account: Account, outcome: Outcome, desk: Path | None, vacate: Callable[[], None]
+    ) -> bool:
         """The running attempt is over: the next one begins, before anybody is told of this one.
         Whether one has.
 
@@ -243,20 +247,29 @@ class Machine:
         he sends a start then, and finds the node free, or busy with the next.
         """
         with self._turn:
-            account.finish(outcome)
             waiting, self._waiting = self._waiting, None
+            if waiting is None or waiting.order.place.desk != desk:
+                vacate()
+            account.finish(outcome)
             if waiting is None:
                 return False
-            try:
-                self._render(waiting.order, waiting.account, waiting.no_more)
-            except Refusal as refusal:
-                _give_back(waiting.account, str(refusal))
-            except Exception:  # the edge of the attempt's thread: its own end must still be told
-                log.exception("attempt %s cannot be begun", waiting.order.attempt_id)
-                _give_back(waiting.account, "The node could not begin it; its log says more.")
-            else:
-                return True
-            return False
+            has_begun = self._begin_waiting(waiting)
+            if not has_begun:
+                vacate()
+            return has_begun
+
+    def _begin_waiting(self, waiting: Waiting) -> bool:
+        """False where it cannot begin: it is given back then."""
+        try:
+            self._render(waiting.order, waiting.account, waiting.no_more)
+        except Refusal as refusal:
+            _give_back(waiting.account, str(refusal))
+        except Exception:  # the edge of the attempt's thread: its own end must still be told
+            log.exception("attempt %s cannot be begun", waiting.order.attempt_id)
+            _give_back(waiting.account, "The node could not begin it; its log says more.")
+        else:
+            return True
+        return False
 
     def _hand_over(self, start: HpcStart, after: int | None) -> None:
         """A chunk came with the answer to a report of attempt `after`. On a reporter's thread."""

@@ -51,8 +51,13 @@ class Results(Protocol):
         """Whether it was written where nothing is taken for a result."""
         ...
 
-    def close(self) -> None:
-        """Clear away what is no result."""
+    def clear(self) -> None:
+        """Clear away what is no result. Raises OSError."""
+        ...
+
+    def vacate(self) -> None:
+        """After `clear`, where the next attempt does not write at the same desk: take it away.
+        Raises OSError."""
         ...
 
 
@@ -74,7 +79,9 @@ class NoResults:
     def is_elsewhere(self, file: Path) -> bool:
         return False
 
-    def close(self) -> None: ...
+    def clear(self) -> None: ...
+
+    def vacate(self) -> None: ...
 
 
 JUNCTION_TAG = 0xA0000003
@@ -100,7 +107,7 @@ class DeskResults:
     """What a renderer writes at its desk."""
 
     def __init__(self, desk: Path, put: Put, beside: Beside | None = None) -> None:
-        """Creates the desk; what lay on it is gone. Raises Refusal when that cannot be.
+        """Has the desk there and empty; what lay on it is gone. Raises Refusal when that cannot be.
 
         `beside`: where else results may appear.
         """
@@ -109,7 +116,8 @@ class DeskResults:
         self._beside = beside
         self._delivered: set[Path] = set()
         try:
-            clear(desk)
+            if _is_link(desk) or not _is_empty(desk):
+                clear(desk)
         except OSError as error:
             raise Refusal(_unusable(desk, error)) from None
         _make(desk)
@@ -169,7 +177,12 @@ class DeskResults:
         beside = self._beside
         return beside is not None and not beside.has(file) and not file.is_relative_to(self._desk)
 
-    def close(self) -> None:
+    def clear(self) -> None:
+        # Not the desk itself: with a file system that is writing, making one anew takes its time.
+        if not _is_empty(self._desk) and self.fault() is None:
+            clear(self._desk)
+
+    def vacate(self) -> None:
         if self.fault() is None:
             clear(self._desk)
 
@@ -216,7 +229,9 @@ class FolderResults:
     def is_elsewhere(self, file: Path) -> bool:
         return False
 
-    def close(self) -> None: ...
+    def clear(self) -> None: ...
+
+    def vacate(self) -> None: ...
 
 
 def _replaced(folder: Path, real: Path) -> str | None:
@@ -305,6 +320,15 @@ def _files(folder: Path) -> Iterator[Path]:
                 continue  # a renderer's temporary file, gone between listing and looking
             if is_file:
                 yield path.relative_to(folder)
+
+
+def _is_empty(folder: Path) -> bool:
+    """Whether it is a folder without anything in it."""
+    try:
+        with os.scandir(folder) as entries:
+            return next(entries, None) is None
+    except OSError:
+        return False
 
 
 def _is_link(path: Path) -> bool:

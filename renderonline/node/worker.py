@@ -86,12 +86,13 @@ class Attempt:
         account: Account,
         workplace: Workplace,
         on_begun: Callable[[Attempt], None],
-        on_over: Callable[[Outcome], bool],
+        on_over: Callable[[Outcome, Callable[[], None]], bool],
         no_more_fetching: threading.Event | None = None,
     ) -> None:
-        """`on_begun(self)`: its process runs. `on_over(outcome)` is called on the attempt's thread,
-        with the process gone and nobody told yet: the next render may begin there, and then it is
-        True. It settles what `is_over` says. `no_more_fetching`: set when it is ended; whoever fetches ahead for it ends."""
+        """`on_begun(self)`: its process runs. `on_over(outcome, vacate)` is called on the attempt's
+        thread, with the process gone and nobody told yet: the next render may begin there, and then
+        it is True. It settles what `is_over` says, and calls `vacate` where nobody begins at the
+        same desk. `no_more_fetching`: set when it is ended; whoever fetches ahead for it ends."""
         self.order = order
         self.account = account
         self._workplace = workplace
@@ -306,14 +307,19 @@ class Attempt:
             self._tools.log.write(f"[exit code {outcome.exit_code}; {how}]")
             self._tools.log.close()
             with contextlib.suppress(OSError):  # the next attempt clears it, or says why it cannot
-                self._tools.results.close()
+                self._tools.results.clear()
         self._is_begun.set()
-        has_next = self._on_over(outcome)
+        has_next = self._on_over(outcome, self._vacate)
         if self.order.place.project is not None:
             self._workplace.trees.let_go(self.order)
         self._is_over.set()
         log.info("task %d %s (exit code %s)", self.order.task_id, how, outcome.exit_code)
         self.account.tell_end(has_next)
+
+    def _vacate(self) -> None:
+        if self._tools is not None:
+            with contextlib.suppress(OSError):
+                self._tools.results.vacate()
 
 
 def begin(
@@ -321,7 +327,7 @@ def begin(
     account: Account,
     workplace: Workplace,
     on_begun: Callable[[Attempt], None],
-    on_over: Callable[[Outcome], bool],
+    on_over: Callable[[Outcome, Callable[[], None]], bool],
     no_more_fetching: threading.Event | None = None,
 ) -> Attempt:
     """Start the order's process, now or when its project is here. Raises Refusal with a sentence

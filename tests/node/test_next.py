@@ -59,6 +59,28 @@ def test_the_next_chunk_begins_when_the_running_one_is_over(
     assert remote.task()["AttemptId"] == 2
 
 
+def test_no_desk_is_left_behind(remote: Remote, project: Path) -> None:
+    """Those that write at the same one hand it on; the last takes it away, begun or not."""
+    output = project / "output"
+    for number in (1, 3):
+        first, first_end = gated(project, number, OutputDir=str(output))
+        second, second_end = gated(project, number + 1, After=number, OutputDir=str(output))
+        for start in (first, second):
+            start["Argv"].append(str(output))  # whoever names it gets a desk in its place
+        remote.start(**first)
+        assert len(list(output.glob(".rendering-*"))) == 1
+        second["TaskDir"] = str(project / "short-lived")
+        (project / "short-lived").mkdir(exist_ok=True)
+        remote.start(**second)
+        if number == 3:
+            (project / "short-lived").rmdir()
+        first_end.touch()
+        second_end.touch()
+        wait_until(lambda: not remote.task()["IsRunning"] and not held(remote), "all is over")
+        assert remote.task()["AttemptId"] == (2 if number == 1 else 3)
+        wait_until(lambda: not list(output.glob(".rendering-*")), "the desk is gone")
+
+
 def test_it_begins_before_the_end_of_the_other_is_told(
     remote: Remote, project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from renderonline.node.inputs import NodeInputs, folder_of_first_file
 from renderonline.node.refusal import Refusal
-from renderonline.node.results import DeskResults, FolderResults, into
+from renderonline.node.results import DeskResults, FolderResults, Results, into
 from renderonline.wire import HpcStart
 
 
@@ -17,6 +17,12 @@ def desk(tmp_path: Path) -> tuple[Path, DeskResults]:
     """A desk inside an output folder, as on a shared disk."""
     folder = tmp_path / "output" / ".rendering-here"
     return folder, DeskResults(folder, into(tmp_path / "output"))
+
+
+def leave(results: Results) -> None:
+    """Nobody writes at the same desk afterwards."""
+    results.clear()
+    results.vacate()
 
 
 def test_what_was_written_is_changed_whether_taken_away_or_not(tmp_path: Path) -> None:
@@ -62,11 +68,11 @@ def test_what_is_left_of_a_success_is_a_result_and_of_a_failure_is_not(tmp_path:
     folder, results = desk(tmp_path)
     (folder / "movie.mp4").write_text("whole")
     assert results.deliver_rest() is None
-    results.close()
+    leave(results)
     assert (tmp_path / "output" / "movie.mp4").read_text() == "whole"
     folder, results = desk(tmp_path)
     (folder / "half.mp4").write_text("ha")
-    results.close()
+    leave(results)
     assert [p.name for p in (tmp_path / "output").iterdir()] == ["movie.mp4"]
 
 
@@ -75,6 +81,31 @@ def test_a_desk_begins_empty(tmp_path: Path) -> None:
     (folder / "left").write_text("by a killed renderer")
     _, results = desk(tmp_path)
     assert results.changed() == []
+
+
+def test_a_desk_stays_for_the_next_attempt_without_what_lay_on_it(tmp_path: Path) -> None:
+    folder, results = desk(tmp_path)
+    number = folder.stat().st_ino
+    results.clear()
+    assert folder.stat().st_ino == number
+    _, results = desk(tmp_path)
+    assert folder.stat().st_ino == number
+    (folder / "half").write_text("ha")
+    results.clear()
+    assert not folder.exists() or not list(folder.iterdir())
+    _, results = desk(tmp_path)
+    leave(results)
+    assert list((tmp_path / "output").iterdir()) == []
+
+
+def test_a_link_to_an_empty_folder_is_no_desk(tmp_path: Path) -> None:
+    folder = tmp_path / "output" / ".rendering-here"
+    (tmp_path / "elsewhere").mkdir()
+    folder.parent.mkdir()
+    folder.symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    desk(tmp_path)
+    assert not folder.is_symlink()
+    assert folder.is_dir()
 
 
 def test_a_file_that_is_told_of_twice_is_taken_once(tmp_path: Path) -> None:
@@ -133,7 +164,7 @@ def test_a_desk_replaced_by_a_link_holds_no_results(
     assert "replaced its output folder" in (results.fault() or "")
     assert "replaced its output folder" in (results.deliver(output / "secret", 1) or "")
     assert results.changed() == []
-    results.close()
+    leave(results)
     assert (tmp_path / "elsewhere" / "secret").exists()
 
 
@@ -171,7 +202,7 @@ def test_a_folder_that_a_renderer_finds_by_itself_is_compared(tmp_path: Path) ->
     (tmp_path / "replacement").write_text("before")
     (tmp_path / "replacement").replace(tmp_path / "replaced")
     assert results.changed() == [Path("new"), Path("replaced"), Path("rewritten")]
-    results.close()
+    leave(results)
     assert (tmp_path / "old").exists()
 
 
