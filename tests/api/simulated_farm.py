@@ -24,6 +24,7 @@ from renderonline.api.domain.planner import (
     Waiting,
     plan,
 )
+from renderonline.api.domain.workload import with_helper
 from renderonline.frames import FrameSet
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -122,10 +123,7 @@ class SimulatedFarm:
             None,
             decision.copy_of is not None,
         )
-        active = tuple(
-            replace(c, is_copied=True) if c.attempt_id == decision.copy_of else c
-            for c in task.active
-        )
+        active = with_helper(task.active, decision.copy_of, decision.frames)
         left = task.todo - decision.frames
         self.queue.put(
             replace(
@@ -188,7 +186,7 @@ class SimulatedFarm:
                 chunk = replace(
                     chunk, frame_since=now, started_at=now if started else chunk.started_at
                 )
-            active.append(replace(chunk, frames=chunk.frames - gone))
+            active.append(replace(chunk, frames=chunk.frames - gone, helped=chunk.helped - gone))
         self.queue.put(replace(task, active=tuple(active)))
 
     def _stop_those_without_frames(self, task_id: int) -> None:
@@ -210,9 +208,13 @@ class SimulatedFarm:
         task = self.queue.get(work.task_id)
         assert task is not None
         left = [c for c in task.active if c.attempt_id != work.chunk.attempt_id]
-        others = {c.attempt_id for c in left if c.is_copied}
-        is_alone = len(others) == 1
-        left = [replace(c, is_copied=False) if is_alone else c for c in left]
+        if work.copy_of is not None:
+            left = [
+                replace(c, helped=c.helped - work.chunk.frames)
+                if c.attempt_id == work.copy_of
+                else c
+                for c in left
+            ]
         record = self._measured(machine, work, task.record(machine.machine_id))
         records = {**task.records, machine.machine_id: record}
         self.queue.put(replace(task, active=tuple(left), records=records))

@@ -11,6 +11,7 @@ from renderonline.api.domain.planner import plan
 from renderonline.api.domain.queue_index import Queue
 from renderonline.api.domain.strain import PATIENCE_S
 from renderonline.api.domain.workload import (
+    NO_FRAMES,
     ActiveChunk,
     Assignment,
     Record,
@@ -476,7 +477,8 @@ def tail(what: str, machine_id: int = 7, **fields: object) -> Waiting:
         machine_id,
         what,
         frame_since=NOW - timedelta(seconds=since),  # type: ignore[arg-type]
-        is_copied=fields.pop("is_copied", False),
+        is_copy=fields.pop("is_copy", False),  # type: ignore[arg-type]
+        helped=fields.pop("helped", NO_FRAMES),  # type: ignore[arg-type]
     )
     values: dict[str, object] = {
         "active": (replace(chunk, started_at=NOW - timedelta(hours=1)),),
@@ -494,7 +496,9 @@ def tail(what: str, machine_id: int = 7, **fields: object) -> Waiting:
         (tail("1", taken_s=14.0), None),
         (tail("1", taken_s=16.0), "1"),  # overdue
         (tail("1-3", taken_s=100.0), "1-3"),  # it may hang
-        (tail("1-10", is_copied=True), None),
+        (tail("1-10", is_copy=True), None),
+        (tail("1-10", helped=FrameSet.parse("6-10")), "4-5"),
+        (tail("1-10", helped=FrameSet.parse("2-10")), None),
         (tail("1-10", machine_limit=1), None),
         (tail("1-10", is_blocked=True), None),
         (tail("1-10", machine_id=1), None),  # its own
@@ -524,11 +528,38 @@ def test_idle_machine_helps_with_the_last_frames(left: Waiting, expected: str | 
     assert all(d.copy_of == left.active[0].attempt_id for d in decided)
 
 
-def test_longest_chunk_is_helped_with_first_and_once() -> None:
+@pytest.mark.parametrize(
+    ("left", "machines", "expected"),
+    [
+        # 25 frames of 10 s and a start of 1 s: eleven machines need 30 s and not 125
+        (tail("1-25", 20), 10, ["23-25", "20-22", "18-19", "16-17", "14-15"]),
+        (tail("1-25", 20), 1, ["14-25"]),
+        (tail("1-25", 20), 2, ["18-25", "10-17"]),
+        (tail("1-4", 20), 9, ["4", "3", "2"]),  # the first is on its way
+        (tail("1-25", 20, machine_limit=3), 9, ["18-25", "10-17"]),
+        (tail("1-9", 20, records={}), 2, ["7-9", "4-6"]),  # nothing is known
+    ],
+)
+def test_as_many_help_as_make_it_sooner(left: Waiting, machines: int, expected: list[str]) -> None:
+    decided = decide([left], seats(machines), everyone=seats(20))
+    found = [str(d.frames) for d in decided]
+    assert found[: len(expected)] == expected
+    assert {d.copy_of for d in decided} == {left.active[0].attempt_id}
+    parts = [frame for d in decided for frame in d.frames or ()]
+    assert len(parts) == len(set(parts))
+    owed = len(left.active[0].frames) - len(parts)
+    if left.records:  # all of them are done at about the same time
+        assert max(owed * 10, 1 + 10 * max(len(d.frames or ()) for d in decided)) <= (
+            10 * (len(left.active[0].frames) / (len(decided) + 1) + 1) + 1
+        )
+
+
+def test_longest_chunk_is_helped_with_first() -> None:
     task_1 = tail("1-10")
     task_2 = replace(tail("1-20", 8), task_id=2)
     decided = decide([task_1, task_2], seats(3), everyone=seats(9))
-    assert [(d.copy_of, d.machine_id) for d in decided] == [(800, 1), (700, 2)]
+    assert [(d.copy_of, d.machine_id) for d in decided] == [(800, 1), (800, 2), (700, 3)]
+    assert len({(d.copy_of, str(d.frames)) for d in decided}) == 3
 
 
 def test_waiting_frames_come_before_helping() -> None:
@@ -539,7 +570,7 @@ def test_helping_counts_as_a_licence_and_a_machine() -> None:
     two = replace(tail("1-10"), active=(at_work(7, "1-10"), at_work(8, "11-20")), machine_limit=3)
     assert len(decide([two], seats(3), everyone=seats(9))) == 1
     unlimited = replace(two, machine_limit=None)
-    assert len(decide([unlimited], seats(3), everyone=seats(9))) == 2
+    assert len(decide([unlimited], seats(3), everyone=seats(9))) == 3
     assert len(decide([unlimited], seats(3), engine_limits={"blender": 3})) == 1
     assert decide([unlimited], seats(3), engine_limits={"blender": 2}) == []
 

@@ -106,6 +106,14 @@ def test_last_chunk_of_a_slow_machine_is_finished_by_a_fast_one() -> None:
     assert farm.done[1][2] + farm.done[1][3] + farm.done[1][4] >= 3
 
 
+def test_idle_machines_share_what_one_would_long_be_at() -> None:
+    """A chunk of 25 frames of 10 s was asked for; alone it takes 251 s, with one helper 126 s, and
+    eleven machines need 10 s for the first frame, and a start and two or three more."""
+    farm = SimulatedFarm(machines(11, 10.0))
+    assert render(farm, a_task(last=25, chunk_frames=25)) <= 70
+    assert set(farm.done[1].values()) == {1}, "nobody did what another one did"
+
+
 def test_user_with_many_tasks_holds_up_nobody() -> None:
     """The one with a single task has half of the machines until it is done."""
     farm = SimulatedFarm(machines(10, 5.0, is_kept_warm=True))

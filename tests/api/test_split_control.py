@@ -267,3 +267,54 @@ def test_a_helper_does_not_help_with_the_same_frames_again(
     assert not [
         chunk.frames for chunk in helping if (chunk.frame_set & FrameSet.parse("6-10")).runs
     ]
+
+
+def test_two_help_with_different_frames_of_one_chunk(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    """Whoever ends first, and however, each frame is there once and nothing is left behind."""
+    for node in machines[:3]:
+        control.add_machine(node)
+    task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
+    control.turn()
+    control.turn()
+    first, *helping = control.chunks(task_id)
+    assert [chunk.copy_of for chunk in helping] == [first.attempt_id] * 2
+    parts = [chunk.frame_set for chunk in helping]
+    assert not (parts[0] & parts[1]).runs
+    left = first.frame_set - parts[0] - parts[1]
+    assert left.runs
+    ended = {"is_success": True, "exit_code": 0}
+    # One helper fails: its frames are still the first machine's.
+    lost = {"is_success": False, "exit_code": 1, "cause": Cause.MACHINE, "message": "No memory."}
+    assert report(control, helping[0], 1, type=EventType.ENDED, **lost)
+    assert str(control.job(task_id).task.todo) == ""
+    assert report(control, helping[1], 1, type=EventType.ENDED, frames=helping[1].frames, **ended)
+    assert control.job(task_id).task.done == parts[1]
+    assert report(control, first, 1, type=EventType.PROGRESS, frames=str(left))
+    # It would come to frames that are there; what the failed helper had is for whoever is free.
+    assert control.attempts(task_id)[0] == "interrupted"
+    assert control.job(task_id).task.done == left | parts[1]
+    assert control.job(task_id).task.todo == parts[0]
+
+
+def test_who_has_ended_in_front_leaves_the_rest_to_the_helpers(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    for node in machines[:3]:
+        control.add_machine(node)
+    task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
+    control.turn()
+    control.turn()
+    first, *helping = control.chunks(task_id)
+    left = first.frame_set - helping[0].frame_set - helping[1].frame_set
+    lost = {"is_success": False, "exit_code": 1, "cause": Cause.MACHINE, "message": "No memory."}
+    assert report(control, first, 1, type=EventType.PROGRESS, frames=str(left))
+    first = control.chunks(task_id)[0]
+    assert report(control, first, 2, type=EventType.ENDED, **lost)
+    assert str(control.job(task_id).task.todo) == "", "the helpers have all of it"
+    for chunk in helping:
+        assert control.state(task_id) == "running"
+        ended = {"is_success": True, "exit_code": 0, "frames": chunk.frames}
+        assert report(control, chunk, 1, type=EventType.ENDED, **ended)
+    assert control.state(task_id) == "succeeded"

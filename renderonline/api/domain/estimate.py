@@ -25,6 +25,6 @@ def attempt_seconds_left(
 
 def owed_frames(task: Waiting) -> int:
     """Frames that are being worked on, those that two machines have counted once."""
-    copied = [chunk for chunk in task.active if chunk.is_copied]
-    alone = sum(len(chunk.frames) for chunk in task.active if not chunk.is_copied)
+    copied = [chunk for chunk in task.active if chunk.is_shared]
+    alone = sum(len(chunk.frames) for chunk in task.active if not chunk.is_shared)
     return alone + len({frame for chunk in copied for frame in chunk.frames})

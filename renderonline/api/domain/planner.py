@@ -32,6 +32,7 @@ from renderonline.api.domain.workload import (
     Roster,
     Seat,
     Waiting,
+    with_helper,
 )
 from renderonline.frames import FrameSet
 
@@ -125,20 +126,43 @@ class _Call:
                 passed.add(task.task_id)
 
     def copy(self, seats: Sequence[Seat]) -> None:
-        """The last frames of others to those of these machines that found nothing."""
+        """The last frames of others to those of these machines that found nothing: to one after the
+        other, and always of the chunk that would take longest."""
         pools = self._pools(seats)
-        helpers: dict[int, Helpers] = {}  # by task
-        for tail in self._tails(pools):
-            task, pool = tail.task, pools[tail.task.requirement]
-            if not pool.seats or self._is_at_limit(task.engine):
-                continue
-            if task.task_id not in pool.group.tails:  # a copy was the last it could have
-                continue
-            if task.task_id not in helpers:
-                helpers[task.task_id] = Helpers(task, self._offers(task, pool))
-            seat = helpers[task.task_id].first(self._taken)
-            if seat is not None and self._copy(tail, seat):
-                self._take(seat, pools.values())
+        tails = [(*tail.urgency, n, tail) for n, tail in enumerate(self._tails(pools))]
+        heapq.heapify(tails)
+        waiting = Counter(tail.task.requirement for *_, tail in tails)
+        offers: dict[int, Helpers] = {}  # by task
+        while tails:
+            *_, number, tail = heapq.heappop(tails)
+            pool = pools[tail.task.requirement]
+            helpers = len(pool.seats) // waiting[tail.task.requirement]
+            again = self._helped(tail, pool, offers, max(1, helpers))
+            if again is None:
+                waiting[tail.task.requirement] -= 1
+            else:
+                heapq.heappush(tails, (*again.urgency, number, again))
+
+    def _helped(
+        self, tail: Tail, pool: Pool, offers: dict[int, Helpers], helpers: int
+    ) -> Tail | None:
+        """Give one machine a part of the chunk. What is left of it then for another; None: nothing,
+        or no machine took any. `helpers`: how many machines there are for it."""
+        task_id = tail.task.task_id
+        if not pool.seats or self._is_at_limit(tail.task.engine):
+            return None
+        if task_id not in pool.group.tails:  # a copy was the last it could have
+            return None
+        if task_id not in offers:
+            offers[task_id] = Helpers(tail.task, self._offers(tail.task, pool))
+        seat = offers[task_id].first(self._taken)
+        if seat is None or not self._copy(tail, seat, helpers):
+            return None
+        self._take(seat, (pool,))
+        task = self._queue.get(task_id)
+        assert task is not None
+        chunk = next(c for c in task.active if c.attempt_id == tail.chunk.attempt_id)
+        return tail_of(task, chunk, self._outlook(task), self._now)
 
     def undo(self) -> None:
         """Leave the queue as it was."""
@@ -371,13 +395,15 @@ class _Call:
         self.decisions.append(decision)
         self._before.setdefault(task.task_id, task)
         self._outlooks[task.task_id] = self._outlook(task).joined_by(record, len(frames), is_new)
-        chunk = ActiveChunk(UNDECIDED, decision.machine_id, frames, None)
+        is_copy = decision.copy_of is not None
+        chunk = ActiveChunk(UNDECIDED, decision.machine_id, frames, None, is_copy)
+        active = with_helper(task.active, decision.copy_of, frames)
         self._queue.put(
             replace(
                 task,
                 todo=task.todo - frames if task.todo is not None else None,
                 preview=task.preview - frames,
-                active=(*task.active, chunk),
+                active=(*active, chunk),
             )
         )
 
@@ -390,15 +416,19 @@ class _Call:
             for task in pool.group.tails.values():
                 known = self._outlook(task)
                 for chunk in task.active:
-                    if chunk.attempt_id != UNDECIDED and not chunk.is_copied:
+                    if chunk.attempt_id != UNDECIDED and not chunk.is_copy:
                         tails.append(tail_of(task, chunk, known, self._now))
         return sorted((tail for tail in tails if tail is not None), key=lambda t: t.urgency)
 
-    def _copy(self, tail: Tail, seat: Seat) -> bool:
+    def _copy(self, tail: Tail, seat: Seat, helpers: int) -> bool:
         """Whether the machine was given a part of the chunk."""
         task = self._queue.get(tail.task.task_id)
         assert task is not None
-        frames = copied_frames(tail, task.record(seat.machine_id), self._outlook(task))
+        if task.machine_limit is not None:
+            at_work = {chunk.machine_id for chunk in task.active}
+            helpers = max(1, min(helpers, task.machine_limit - len(at_work)))
+        record = task.record(seat.machine_id)
+        frames = copied_frames(tail, record, self._outlook(task), helpers)
         if frames is None:
             return False
         attempt_id = tail.chunk.attempt_id

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from renderonline.api.domain.model import Job
@@ -38,9 +38,15 @@ class ActiveChunk:
     machine_id: int
     frames: FrameSet  # still owed: not done by anyone
     started_at: datetime | None
-    is_copied: bool = False  # another machine works on some of the same frames already
+    is_copy: bool = False  # its frames are another chunk's, too
+    helped: FrameSet = NO_FRAMES  # of its frames: other machines are at these as well
     # When it last saved a frame; its start before that. None: not known, so never overdue.
     frame_since: datetime | None = None
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether another machine works on some of the same frames."""
+        return self.is_copy or bool(self.helped.runs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,3 +204,13 @@ class Roster:
 def _is_version(version: str | None, wanted: str) -> bool:
     """Whether major and minor are the same: "4.5.1" is a "4.5"."""
     return version is not None and version.split(".")[:2] == wanted.split(".")[:2]
+
+
+def with_helper(
+    active: Iterable[ActiveChunk], copy_of: int | None, frames: FrameSet
+) -> tuple[ActiveChunk, ...]:
+    """The chunks, when another machine has taken these frames of the attempt `copy_of`, too."""
+    return tuple(
+        replace(chunk, helped=chunk.helped | frames) if chunk.attempt_id == copy_of else chunk
+        for chunk in active
+    )

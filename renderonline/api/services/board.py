@@ -187,7 +187,7 @@ class Board:
             self._helped[chunk.attempt_id] = (chunk.frame_set & job.task.done) - chunk.done
         waiting = self._waiting(
             job,
-            tuple(self._active(chunk) for chunk in active),
+            tuple(self._marked({c.attempt_id: self._active(c) for c in active}).values()),
             self._records(task_id, known),
         )
         memory_bytes = [record.memory_bytes or 0 for record in known.values()]
@@ -219,7 +219,7 @@ class Board:
                 active.pop(attempt_id, None)
                 self._forget_attempt(attempt_id)
                 self._note_help(chunk, active)
-        self._mark_copied(active)
+        active = self._marked(active)
         if is_only_further:
             undecided = [c for c in before.active if c.attempt_id == UNDECIDED]
             self.queue.put(replace(before, active=(*active.values(), *undecided)))
@@ -311,12 +311,23 @@ class Board:
             self._helped[helped.attempt_id] = known | copy.done
             active[helped.attempt_id] = replace(helped, frames=helped.frames - copy.done)
 
-    def _mark_copied(self, active: dict[int, workload.ActiveChunk]) -> None:
-        copied = {of for attempt, of in self._copies.items() if attempt in active}
+    def _marked(
+        self, active: Mapping[int, workload.ActiveChunk]
+    ) -> dict[int, workload.ActiveChunk]:
+        """The chunks of a task, each with what others work on of its frames."""
+        helped: dict[int, FrameSet] = {}
         for attempt_id, chunk in active.items():
-            is_copied = attempt_id in copied or attempt_id in self._copies
-            if chunk.is_copied != is_copied:
-                active[attempt_id] = replace(chunk, is_copied=is_copied)
+            of = self._copies.get(attempt_id)
+            if of is not None:
+                helped[of] = helped.get(of, NO_FRAMES) | chunk.frames
+        return {
+            attempt_id: replace(
+                chunk,
+                is_copy=attempt_id in self._copies,
+                helped=helped.get(attempt_id, NO_FRAMES),
+            )
+            for attempt_id, chunk in active.items()
+        }
 
     def _forget_attempts(self, task_id: int, but: Set[int] = frozenset()) -> None:
         known = self.queue.get(task_id)
@@ -356,7 +367,6 @@ class Board:
             machine_id=chunk.machine_id,
             frames=owed,
             started_at=chunk.started_at,
-            is_copied=chunk.attempt_id in self._copies or chunk.attempt_id in self._copies.values(),
             frame_since=before[1] or chunk.started_at,
         )
 
@@ -395,11 +405,9 @@ class Board:
 def _with(task: workload.Waiting, assignment: Assignment) -> workload.Waiting:
     """The task as it will be once the assignment is claimed; the same if it is already."""
     frames = assignment.frames or FrameSet()
-    chunk = workload.ActiveChunk(UNDECIDED, assignment.machine_id, frames, None)
-    active = tuple(
-        replace(other, is_copied=True) if other.attempt_id == assignment.copy_of else other
-        for other in task.active
-    )
+    is_copy = assignment.copy_of is not None
+    chunk = workload.ActiveChunk(UNDECIDED, assignment.machine_id, frames, None, is_copy)
+    active = workload.with_helper(task.active, assignment.copy_of, frames)
     todo = task.todo if task.todo is None else task.todo - frames
     return replace(task, todo=todo, preview=task.preview - frames, active=(*active, chunk))
 

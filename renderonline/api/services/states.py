@@ -254,10 +254,12 @@ def _is_to_be_had(job: Job, assignment: Assignment) -> bool:
 
 def _is_to_be_copied(assignment: Assignment) -> bool:
     copied = chunks.get(assignment.copy_of or 0)
-    if copied is None or copied.state not in ACTIVE_CHUNK or chunks.related(copied):
+    if copied is None or copied.state not in ACTIVE_CHUNK or copied.copy_of is not None:
         return False
     wanted = assignment.frames or FrameSet()
     done = copied.done | chunks.saved_by_copies(copied.attempt_id)
+    for helper in chunks.related(copied):
+        done |= helper.frame_set  # another one has these
     return bool(wanted.runs) and not (wanted - (copied.frame_set - done)).runs
 
 
