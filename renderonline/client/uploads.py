@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import requests
 
 from renderonline import wire
-from renderonline.client.errors import Unreachable
+from renderonline.client.errors import ClientError, Unreachable
 from renderonline.client.hashing import Content, Stopped, Tell, unreadable
 from renderonline.client.memory import Memory
 from renderonline.client.sources import Source
@@ -42,6 +42,9 @@ ANSWER_TIMEOUT_S = 120
 
 ROUTE = "/renderapi/v1/files/uploads"
 MISSING_ROUTE = "/renderapi/v1/files/missing"
+
+MOST_BEGINNINGS = 5
+"""How often a file is begun on a server that has forgotten it each time."""
 
 LEAST_PIECE_BYTES = 1 << 20
 """On a line that keeps breaking: of a piece that breaks off, the server may have seen nothing."""
@@ -132,6 +135,7 @@ class _Upload:
         self._done_bytes = self._told_bytes = 0
         self._failed_s: float | None = None  # since when nothing got further
         self._failures = 0
+        self._beginnings = 0
 
     def run(self, file: IO[bytes]) -> None:
         """Until the server has all of it. Raises Changed, ClientError, Stopped and OSError."""
@@ -208,6 +212,13 @@ class _Upload:
         if self._wanted.content.sha256 not in missing(self._transport, [self._wanted.content]):
             self._is_done = True
             return
+        self._beginnings += 1
+        if self._beginnings >= MOST_BEGINNINGS:
+            raise ClientError(
+                f"{self._transport.server} forgets the upload of {self._wanted.source.path.name} again "
+                "and again.",
+                "Do several servers stand behind that address, each with files of its own?",
+            )
         self._done_bytes = 0
         self._say(0)
 

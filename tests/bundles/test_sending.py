@@ -368,3 +368,36 @@ def test_an_older_farm_takes_one_file(serve: Callable[..., str], tmp_path: Path)
             submit(client, folder)
         assert "--no-links" in caught.value.hint
         assert received[-1][0] == "/renderapi/v1/files/missing"
+
+
+def test_a_farm_that_forgets_each_upload_is_given_up(
+    serve: Callable[..., str], tmp_path: Path
+) -> None:
+    """As two servers do that stand behind one address and do not share their files."""
+    begun: list[str] = []
+
+    def app(environ: dict[str, object], start: Callable[..., object]) -> list[bytes]:
+        path, method = str(environ["PATH_INFO"]), environ["REQUEST_METHOD"]
+        body = environ["wsgi.input"].read()  # type: ignore[attr-defined]
+        if path == uploads.ROUTE:
+            begun.append(path)
+            is_enough = len(begun) > 50  # so that this ends even if the client does not
+            status = "403 Forbidden" if is_enough else "201 Created"
+            start(status, [("Location", f"{path}/1"), ("Content-Length", "0")])
+            return [b""]
+        if path == uploads.MISSING_ROUTE:
+            asked = wire.decode(body, wire.MissingRequest).files
+            answer: wire.Message = wire.MissingResponse([file.sha256 for file in asked])
+        else:
+            answer = ENGINES
+        start("200 OK" if method != "PATCH" else "404 Not Found", [])
+        return [wire.encode(answer)]
+
+    folder = project(tmp_path / "project", {"large.bin": noise(17 * MIB)})
+    (folder / "main.py").write_bytes(noise(17 * MIB, 1))
+    with (
+        Client(serve(app), "ada@example.com", "token") as client,
+        pytest.raises(ClientError, match="forgets the upload"),
+    ):
+        submit(client, folder)
+    assert len(begun) <= 2 * uploads.MOST_BEGINNINGS
