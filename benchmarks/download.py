@@ -20,13 +20,14 @@ import sys
 import tempfile
 import time
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from certificate import self_signed
 from farm import FRAMES, OUTPUT, Engine, Farm, Task, farm, project
 from watched import flush, watched
 
+from renderonline.api import certificates
 from renderonline.config import CertificateFiles
 
 ROUNDS = 5
@@ -66,7 +67,7 @@ def main() -> int:
     for is_secure in (False, True):
         with tempfile.TemporaryDirectory(prefix="renderonline-") as name:
             folder = Path(name)
-            certificate = self_signed(folder / "tls") if is_secure else None
+            certificate = certificates.own(folder / "tls", datetime.now(UTC)) if is_secure else None
             print("HTTPS" if is_secure else "HTTP")
             download(folder, certificate, chosen.frames, chosen.megabytes)
     return 0

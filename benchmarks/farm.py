@@ -18,15 +18,16 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
 import requests
-from certificate import self_signed
 from mariadb import private_server
 
 from renderonline import wire
+from renderonline.api import certificates
 from renderonline.client import Client
 from renderonline.config import CertificateFiles
 from renderonline.engines.template import expand
@@ -340,5 +341,5 @@ def workplace(chosen: argparse.Namespace) -> Iterator[Workplace]:
         connection_string: str | None = chosen.mysql
         if chosen.mariadb:
             connection_string = stack.enter_context(private_server(folder / "mariadb"))
-        certificate = self_signed(folder / "tls") if chosen.tls else None
+        certificate = certificates.own(folder / "tls", datetime.now(UTC)) if chosen.tls else None
         yield Workplace(folder / "farm", connection_string, certificate)

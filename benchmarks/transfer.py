@@ -28,10 +28,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 import requests
-from certificate import self_signed
 from download import download
 from farm import FRAMES, OPEN, OUTPUT, RARELY_S, Engine, Farm, Task, farm
 from PIL import Image
@@ -39,6 +39,7 @@ from sockets import PIECE_BYTES, relay, to_disk
 from watched import Spent, settle, watched
 
 from renderonline import paths, wire
+from renderonline.api import certificates
 from renderonline.client import Client, Wishes, bundle, choose_engine, prepare
 from renderonline.client.hashing import contents
 from renderonline.client.memory import Memory
@@ -131,7 +132,7 @@ def main() -> int:
 def run(folder: Path, is_secure: bool, size_bytes: int, frames: int) -> Run:
     """A part's own folder, with a client in it that has hashed nothing yet."""
     paths.cache_dir = lambda: folder / "cache"  # not this user's
-    certificate = self_signed(folder / "tls") if is_secure else None
+    certificate = certificates.own(folder / "tls", datetime.now(UTC)) if is_secure else None
     return Run(folder, certificate, size_bytes, frames)
 
 

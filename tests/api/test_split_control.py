@@ -269,10 +269,8 @@ def test_a_helper_does_not_help_with_the_same_frames_again(
     ]
 
 
-def test_two_help_with_different_frames_of_one_chunk(
-    control: Control, machines: list[SizedNode]
-) -> None:
-    """Whoever ends first, and however, each frame is there once and nothing is left behind."""
+def helped_by_two(control: Control, machines: list[SizedNode]) -> tuple[int, Chunk, list[Chunk]]:
+    """A task of twelve frames that one machine has, and two others help with."""
     for node in machines[:3]:
         control.add_machine(node)
     task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
@@ -280,6 +278,14 @@ def test_two_help_with_different_frames_of_one_chunk(
     control.turn()
     first, *helping = control.chunks(task_id)
     assert [chunk.copy_of for chunk in helping] == [first.attempt_id] * 2
+    return task_id, first, helping
+
+
+def test_two_help_with_different_frames_of_one_chunk(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    """Whoever ends first, and however, each frame is there once and nothing is left behind."""
+    task_id, first, helping = helped_by_two(control, machines)
     parts = [chunk.frame_set for chunk in helping]
     assert not (parts[0] & parts[1]).runs
     left = first.frame_set - parts[0] - parts[1]
@@ -301,12 +307,7 @@ def test_two_help_with_different_frames_of_one_chunk(
 def test_who_has_ended_in_front_leaves_the_rest_to_the_helpers(
     control: Control, machines: list[SizedNode]
 ) -> None:
-    for node in machines[:3]:
-        control.add_machine(node)
-    task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
-    control.turn()
-    control.turn()
-    first, *helping = control.chunks(task_id)
+    task_id, first, helping = helped_by_two(control, machines)
     left = first.frame_set - helping[0].frame_set - helping[1].frame_set
     lost = {"is_success": False, "exit_code": 1, "cause": Cause.MACHINE, "message": "No memory."}
     assert report(control, first, 1, type=EventType.PROGRESS, frames=str(left))
