@@ -5,6 +5,7 @@ is seen half, and what was whole is not sent again."""
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -281,6 +282,27 @@ def test_frames_that_a_node_has_no_room_for_go_to_the_other(tmp_path: Path) -> N
             between.open()
             assert_as_if_nothing_had_been(farm, drawing)
             assert list(drawing.saved().values()).count(1) >= told
+
+
+def test_frames_wait_while_the_server_has_no_room(tmp_path: Path) -> None:
+    """Whoever waits for the task is told so."""
+    with (
+        small_disk(tmp_path / "data", "60m") as disk,
+        draw_farm(tmp_path, "a", apart=True, DiskFloorBytes=20 * MB) as farm,
+    ):
+        drawing = farm.submit("1-4", Plan(frame_bytes=2 * MB, held=(2,)), ChunkFrames=4)
+        drawing.wait_for_done(1)
+        filler = disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(disk).free - 9 * MB))
+        drawing.let_go()
+        wait_until(lambda: len(returns_of(farm.nodes["a"])) == 3, "three wait")
+        wait_until(lambda: drawing.detail["Warnings"], "it is told")
+        (told,) = drawing.detail["Warnings"]
+        assert told.startswith("Results wait on a machine. The server's disk is full.")
+        assert drawing.task["FramesDone"] == 1
+        filler.unlink()
+        assert_as_if_nothing_had_been(farm, drawing)
+        assert drawing.saved() == dict.fromkeys(range(1, 5), 1)
 
 
 # --------------------------------------------------------------------------- clocks
