@@ -124,7 +124,7 @@ class ApiSettings:
         kinds.size_or_none,
         2 * 2**30,
         "What has to stay free on the disk of DataPath: what would need more is refused before it is "
-        "sent; results come in until half of it is left. 0: the disk may be filled.",
+        "sent; results come in, and tasks begin, until half of it is left. 0: the disk may be filled.",
     )
     retries: int = _setting(
         "Retries",

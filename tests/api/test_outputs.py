@@ -298,6 +298,23 @@ def test_results_do_not_take_the_databases_room(tmp_path: Path, secure: bool) ->
             house.assert_quiet()
 
 
+def test_nothing_is_begun_that_has_no_room(tmp_path: Path) -> None:
+    """On the api's own machine it would be rendered straight onto that disk."""
+    with small_disk(tmp_path / "disk", "100m") as disk:
+        options = {"data": disk / "data", "DiskFloorBytes": 40_000_000}
+        with running_house(tmp_path / "house", None, **options) as house, our_node("any") as node:
+            task_id = house.task()
+            leave_free(disk, 15_000_000)
+            add_machine(house, node.port)
+            wait_until(lambda: node.status_requests > 3, "the machine is known to be idle")
+            (told,) = house.get(f"tasks/{task_id}")["Warnings"]
+            assert told.startswith("The server's disk is full: nothing is begun")
+            assert not node.starts
+            leave_free(disk, 30_000_000)
+            assert node.wait_for_start(task_id)
+            house.assert_quiet()
+
+
 @pytest.mark.parametrize("secure", [False, True], ids=["http", "https"])
 def test_the_limit_of_uploads_is_not_one_of_results(tmp_path: Path, secure: bool) -> None:
     certificate = make_certificate(tmp_path / "tls", "127.0.0.1") if secure else None

@@ -148,7 +148,7 @@ class Dispatcher:
         """What these machines are to get; kept for them until `_claim`. In the plan's turn."""
         with self._count:
             seats = [seat for seat in seats if seat.machine_id not in self._claiming]
-        if not seats:
+        if not seats or self._ctx.room.is_short():
             return []
         decisions = plan(
             self._board.queue,

@@ -73,10 +73,17 @@ class Room:
     def check_result(self, size_bytes: int) -> None:
         """Raises Refused 507 if so much more of results cannot be taken just now. A quota is none for
         what was let in: it is measured with the results, and refuses the user's next project."""
-        _total, free_bytes = self.disk_bytes()
-        if free_bytes - size_bytes < self.floor_bytes * RESULTS_SHARE:
+        if self.is_short(size_bytes):
             message = "The server's disk is full. The node keeps the file for now."
             raise Refused(507, "disk_full", message)
+
+    def is_short(self, size_bytes: int = 0) -> bool:
+        """Whether so much of results does not come in. Without any to come, nothing is begun, either."""
+        try:
+            _total, free_bytes = self.disk_bytes()
+        except OSError:
+            return False  # whoever writes there is told what is wrong with it
+        return free_bytes - size_bytes < self.floor_bytes * RESULTS_SHARE
 
     def check_project(self, user: User, manifest: str, hashes: Sequence[str]) -> None:
         """Raises Refused 507 if these contents, which others may have sent, are too much for the

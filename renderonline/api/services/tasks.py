@@ -150,6 +150,11 @@ def own(user: model.User, task_id: int, status: int = 404) -> model.Job:
 
 # --------------------------------------------------------------------------- to the wire
 
+NO_ROOM = (
+    "The server's disk is full: nothing is begun until an admin has made room (`renderonline admin "
+    "storage`)."
+)
+
 
 def _parts(job: model.Job) -> list[model.Job]:
     """What is rendered for a task: its variants, or itself. Inside a reading."""
@@ -174,7 +179,8 @@ def _warnings(ctx: Context, job: model.Job, attempts: Sequence[model.Chunk]) -> 
             max((r.peak_bytes or 0 for r in chunks.records(job.task.task_id).values()), default=0)
             or None,
         )
-        warnings += [text for text in (why, refusal) if text]
+        full = NO_ROOM if ctx.room.is_short() else None
+        warnings += [text for text in (full, why, refusal) if text]
     return warnings
 
 
