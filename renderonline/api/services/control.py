@@ -202,7 +202,11 @@ def _wanted_frames(job: Job, wanted: wire.TaskChange) -> FrameSet | None:
     """Inside a reading. Raises BadArgument."""
     if isinstance(wanted.frames, msgspec.UnsetType):
         return None
-    return commands.add_frames({}, wanted.frames, job.engine, catalog.argtypes())
+    frames = commands.add_frames({}, wanted.frames, job.engine, catalog.argtypes())
+    if frames is not None and job.task.command is not None:
+        for end in (frames.first, frames.last):  # what the engine refuses of them, it refuses now
+            commands.chunk_command(job, FrameSet.between(end, end))
+    return frames
 
 
 def _check_pieces(
