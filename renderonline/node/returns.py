@@ -265,7 +265,12 @@ class Returns:
             is_empty = not self._parcels.count(to)
             then = self._waiting.pop(to, None) if is_empty else None
         if then is not None:
-            then()
+            try:
+                then()
+            except (
+                Exception
+            ):  # the edge of the thread, which is the only one that sends to this api
+                log.exception("the end of attempt %d cannot be told", to.attempt_id)
 
 
 def _answer(response: requests.Response) -> OutputAnswer | None:

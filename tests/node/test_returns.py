@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import bottle
@@ -180,6 +181,22 @@ def test_an_attempt_that_is_given_away_is_dropped_with_all_it_has(
     wait_until(lambda: sending.is_empty(other), "the other's has been sent")
     assert (api.paths, heard.frames) == (["other.png"], [])
     assert list((tmp_path / "returns").glob("*.file")) == []
+
+
+def test_what_goes_wrong_with_one_attempts_end_keeps_nothing_back(
+    running: ExitStack, tmp_path: Path
+) -> None:
+    api = receiver(running)
+    sending = returns(running, tmp_path)
+    to, other = ReportTo(api.api, 3, "key"), ReportTo(api.api, 4, "key")
+    api.answer = lambda _path: error(503, "away")
+    put(sending, to, tmp_path, "1.png")
+    assert not sending.when_empty(to, partial(int, "no number"))
+    api.answer = lambda _path: None
+    wait_until(lambda: sending.is_empty(to), "the first has been sent")
+    put(sending, other, tmp_path, "2.png")
+    wait_until(lambda: sending.is_empty(other), "the other's has been sent")
+    assert api.paths == ["1.png", "2.png"]
 
 
 def test_one_that_is_not_taken_keeps_no_other_attempts_back(
