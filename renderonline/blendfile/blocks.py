@@ -33,9 +33,15 @@ MAX_BLOCK_BYTES = 1 << 20
 MAX_WORD_BYTES = 256
 """Of the name of a type or a field."""
 
+MAX_STRUCT_BYTES = 0xFFFF
+"""Its size is written in 16 bits."""
+
 MAX_UNPACKED_BYTES = 8 << 30
 MAX_RATIO = 64
 """Of the unpacked to the packed size; real files have up to 20."""
+
+_ARRAYS = re.compile(rb"[^\[\]]*(?:\[\d{1,9}\][^\[\]]*)*")
+"""A field's name, with the lengths of its arrays: `*mat[2][3]`."""
 
 _ZSTD_WINDOW = 8 << 20  # Blender packs in pieces of 1 MiB
 _PIECE_BYTES = 1 << 20
@@ -165,8 +171,9 @@ def _as_long(fields: tuple[bytes, int, int, int, int]) -> tuple[bytes, int, int,
 class Dna:
     """The structs of a file: where a field lies in a block. Raises ERRORS if it is broken."""
 
-    def __init__(self, data: bytes, layout: Layout) -> None:
-        self._data, self._layout, self._at = data, layout, 4
+    def __init__(self, data: bytes, order: str, pointer_bytes: int) -> None:
+        """`order` of bytes, as `struct` has it."""
+        self._data, self._order, self._pointer_bytes, self._at = data, order, pointer_bytes, 4
         self._names = self._strings(b"NAME")
         self._types = self._strings(b"TYPE")
         self._expect(b"TLEN")
@@ -204,10 +211,19 @@ class Dna:
 
     def _size(self, type_number: int, name: bytes) -> int:
         is_pointer = name[:1] in (b"*", b"(")
-        size = self._layout.pointer_bytes if is_pointer else self._sizes[type_number]
+        size = self._pointer_bytes if is_pointer else self._sizes[type_number]
         for length in re.findall(rb"\[(\d{1,9})\]", name):
             size *= int(length)
         return size
+
+    def check(self) -> None:
+        """Raises ERRORS where an array has no end: by its name, or since no struct can be so large."""
+        if not all(map(_ARRAYS.fullmatch, self._names)):
+            raise Unreadable
+        for _, fields in self._structs:
+            for type_number, name_number in fields:
+                if self._size(type_number, self._names[name_number]) > MAX_STRUCT_BYTES:
+                    raise Unreadable
 
     # ------------------------------------------------------------------ reading it
 
@@ -219,7 +235,7 @@ class Dna:
 
     def _count(self, mark: bytes) -> int:
         self._expect(mark)
-        (count,) = struct.unpack_from(f"{self._layout.order}I", self._data, self._at)
+        (count,) = struct.unpack_from(f"{self._order}I", self._data, self._at)
         self._at += 4
         if count > len(self._data):
             raise Unreadable
@@ -234,7 +250,7 @@ class Dna:
         return found
 
     def _numbers(self, count: int) -> tuple[int, ...]:
-        found = struct.unpack_from(f"{self._layout.order}{count}H", self._data, self._at)
+        found = struct.unpack_from(f"{self._order}{count}H", self._data, self._at)
         self._at += 2 * count
         return found
 

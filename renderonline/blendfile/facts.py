@@ -123,7 +123,8 @@ def wanted_blocks(stream: Stream) -> tuple[list[Block], Dna, Layout]:
     """The blocks of scenes and of the file as a whole, and what they are made of. Raises ERRORS."""
     layout = layout_of(stream)
     blocks = list(blocks_of(stream, layout, lambda code, _: code in _WANTED))
-    return blocks, Dna(next((b.data for b in blocks if b.code == b"DNA1"), b""), layout), layout
+    structs = next((b.data for b in blocks if b.code == b"DNA1"), b"")
+    return blocks, Dna(structs, layout.order, layout.pointer_bytes), layout
 
 
 def _facts(stream: Stream) -> BlendFacts:

@@ -192,6 +192,28 @@ def test_a_scene_that_cannot_be_read_is_told(scene: Path, packing: str) -> None:
     assert len(bundle.of(scene, follow_links=False).parts) == 1
 
 
+def test_a_damaged_scene_is_told_and_not_searched_for_hours(tmp_path: Path) -> None:
+    """Whatever number or name is wrong in what a .blend says of its structs, for which a library
+    that believes it looks for ever."""
+    raw = (Path(__file__).parent / "blender_5_packed.blend").read_bytes()
+    whole = zstandard.ZstdDecompressor().stream_reader(raw, read_across_frames=True).read()
+    (scene := tmp_path / "a.blend").write_bytes(whole)
+    assert len(bundle.of(scene).parts) == 1, "it is whole"
+    structs = whole.index(b"SDNA")
+    endless = [(mark, b"\xff" * 4) for mark in (b"NAME", b"TYPE", b"STRC")]
+    places = [(whole.index(mark, structs) + 4, wrong) for mark, wrong in endless]
+    for right, wrong in (
+        (b"[4][4]\0", b"]4[[4]\0"),
+        (b"[4][4]\0", b"[4[[4]\0"),
+        (b"name[1024]\0", b"na[999999]\0"),
+    ):
+        places.append((whole.index(right, structs), wrong))
+    for at, wrong in places:
+        scene.write_bytes(whole[:at] + wrong + whole[at + len(wrong) :])
+        with pytest.raises(Unusable, match="or damaged"):
+            bundle.of(scene)
+
+
 def test_a_library_that_cannot_be_read_is_missing(copied_scene: Path) -> None:
     (copied_scene.parent / "lib/chair.blend").write_bytes(b"nothing")
     made = bundle.of(copied_scene)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import struct
-import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from blender_asset_tracer.blendfile import BlendFile
 from blender_asset_tracer.blendfile.dna import Struct
 from blender_asset_tracer.blendfile.exceptions import BlendFileError
 
+from renderonline.blendfile.blocks import ERRORS, Dna
 from renderonline.client.blend import kinds
 from renderonline.client.blend.files import absolute
 from renderonline.client.blend.kinds import Block
@@ -41,7 +41,7 @@ for a data block of a library, an `LI` for the library."""
 _NOT_FOLLOWED = frozenset((b"next", b"prev", b"newid", b"orig_id", b"py_instance"))
 """Pointers of an ID to what it does not need: its neighbours in a list, and leftovers."""
 
-_BROKEN = (BlendFileError, *kinds.ERRORS, struct.error, EOFError, zlib.error, zstandard.ZstdError)
+_BROKEN: tuple[type[Exception], ...] = (BlendFileError, *kinds.ERRORS, *ERRORS, zstandard.ZstdError)
 
 _RAW = 0
 """The number of the struct of blocks that are no struct; only arrays of pointers matter there."""
@@ -154,12 +154,24 @@ def _libraries(file: _File, linked: Iterable[Block]) -> dict[Path, tuple[Block, 
     return found
 
 
+class _Checked(BlendFile):
+    """The library believes any number of names and structs that a damaged file says it has, and
+    looks for them for hours."""
+
+    def decode_structs(self, block: Block) -> None:
+        start = self.fileobj.tell()
+        order = "<" if self.header.is_little_endian else ">"
+        Dna(self.fileobj.read(block.size), order, self.header.pointer_size).check()
+        self.fileobj.seek(start)
+        super().decode_structs(block)
+
+
 class _File:
     """One open .blend: its data blocks, what belongs to each, and the pointers among them."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._blend = BlendFile(path)
+        self._blend = _Checked(path)
         self._blend.strict_pointer_mode = False
         self._spans = dict(self._find_spans())
         self._linked = {b.addr_old: b for b in self._blend.blocks if b.code == b"ID"}
