@@ -98,6 +98,27 @@ def test_a_scene_with_all_it_links_to_renders_as_it_does_here(
     assert pixels(tmp_path / "frames") == expected
 
 
+def test_two_machines_render_it_that_cannot_see_where_it_came_from(
+    submit: Callable[..., Any], farm: Farm, tmp_path: Path
+) -> None:
+    """All on this machine here: so its folder is gone, with all that it links to, before they begin."""
+    scene = film.make("blender", tmp_path / "work")
+    expected = film.rendered("blender", scene, tmp_path / "expected")
+    told, _ = submit(scene, "--chunk-frames", "1", "--start-at", "2090-01-01T00:00")
+    task_id = told["TaskId"]
+    (tmp_path / "work").rename(tmp_path / "elsewhere")
+    for node in farm.nodes:
+        assert not list((node.config.parent / "data" / "work").glob(f"{task_id}-*"))
+    assert farm.request("PATCH", f"tasks/{task_id}", json={"StartAt": None}).ok
+    assert farm.wait_for_state(task_id)["Task"]["State"] == "succeeded"
+    chunks = farm.get(f"tasks/{task_id}")["Chunks"]
+    assert len({chunk["MachineId"] for chunk in chunks}) == 2, chunks
+    with zipfile.ZipFile(farm.download(task_id, tmp_path / "all.zip")) as packed:
+        names = [name for name in packed.namelist() if name.startswith("output/")]
+        packed.extractall(tmp_path / "all", names)
+    assert pixels(tmp_path / "all" / "output") == expected
+
+
 def test_a_second_submission_sends_hardly_anything(
     submit: Callable[..., Any], farm: Farm, tmp_path: Path
 ) -> None:
