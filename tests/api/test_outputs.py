@@ -172,6 +172,7 @@ def test_a_file_that_breaks_off(attempt: Attempt) -> None:
         *("..%2Fscene.any", "%2e%2e/scene.any", "a/..%2F..%2Fscene.any", "%2Fetc%2Fpasswd"),
         *("C:%5Cwindows", "a%5Cb", "CON", "a/con.png", "a:b", "dot.", "a//b", "x%00y", "n" * 300),
         *("d" * 200 + "/" + "e" * 900, "frame%0A.png"),
+        *(".rendering-a/1.png", "a/.rendering-1.png"),  # which nobody would see
     ],
 )
 def test_paths_that_lead_elsewhere(attempt: Attempt, path: str) -> None:

@@ -21,6 +21,7 @@ from renderonline.api.storage.durable import HashedFile, sync_folder
 from renderonline.api.storage.folders import is_disk_full
 from renderonline.api.storage.trees import Entry
 from renderonline.manifests import BadManifest
+from renderonline.paths import UNFINISHED
 
 CHECK_BYTES = 64 << 20
 """How much of a file is taken before it is looked again whether there is still room."""
@@ -46,6 +47,9 @@ def receive(
         manifests.check_path(path)
     except BadManifest as error:
         raise Refused(400, "bad_request", str(error)) from None
+    if any(part.startswith(UNFINISHED) for part in path.split("/")):
+        message = f"A name that begins with {UNFINISHED} is for what is not a result yet."
+        raise Refused(400, "bad_request", message)
     if not manifests.is_sha256(sha256):
         raise Refused(400, "bad_request", "X-Sha256 is not 64 hexadecimal digits.")
     job = _job(ctx, chunk)
