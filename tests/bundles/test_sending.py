@@ -146,7 +146,7 @@ def test_a_broken_upload_goes_on_where_it_was(farm: Farm, tmp_path: Path) -> Non
         tap.cut_at(*(size * tenth // 10 for tenth in range(1, 10)))
         task_id = client.submit(ready)
         # Begun anew after each cut, it would be 1.9: 36 MiB until the last one, and all of it.
-    assert tap.sent_bytes < 1.8 * size
+        assert tap.sent_bytes < 1.8 * size
         assert arrived(client, task_id, tmp_path / "back") == contents(folder)
 
 
