@@ -2,8 +2,8 @@
 
 A real api on loopback over HTTP and over TLS, a real node on the same disk, and a reader that throws
 away what comes. In each round a task is rendered; then it prints the first byte, and the rate of
-the task's ZIP against that of one file as large, which the same server sends ("cat"): the first
-time, and again. The api has made the frames' checksums meanwhile; for comparison the ZIP of the same
+the task's ZIP, asked for some seconds after its end, against that of one file as large, which the
+same server sends ("cat"): the first time, and again. The api has made the frames' checksums meanwhile; for comparison the ZIP of the same
 files when nothing is known of them. Then what the api's process has grown by, what it has written,
 and how much it reads of a download that goes on at nine tenths of its length.
 
@@ -32,6 +32,8 @@ from renderonline.config import CertificateFiles
 
 ROUNDS = 5
 CHUNK_FRAMES = 10
+LOOKED_AT_S = 5.0
+"""How long after its end somebody asks for a task's results."""
 
 RENDERER = """
 import os, sys
@@ -98,6 +100,7 @@ def rendered(running: Farm, scene: Path, frames: int) -> Task:
     task = running.submit(scene, f"1-{frames}", CHUNK_FRAMES)
     running.wait(task, frames)
     flush()  # or the disk is still writing them while they are read
+    time.sleep(LOOKED_AT_S)
     return task
 
 

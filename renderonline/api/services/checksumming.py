@@ -21,7 +21,8 @@ LEAST_PAUSE_S = 2.0
 """Between two looks at a task's folder."""
 
 PAUSES = 50
-"""It is left alone for so many times as long as looking took: one fiftieth of a core at the most."""
+"""It is left alone for so many times as long as listing it took: one fiftieth of a core at the most.
+Reading is no waste: each file is read once."""
 
 SETTLED_NS = 1_000_000_000
 """A file that was written to within this time may not be whole: an original node writes in place."""
@@ -54,9 +55,8 @@ class Checksumming:
                 return
             with self._lock:
                 del self._due_s[task_id]
-            is_all = self._look(task_id)
-            took_s, now_s = time.monotonic() - now_s, time.monotonic()
-            rests_until_s = now_s + max(LEAST_PAUSE_S, PAUSES * took_s)
+            is_all, listing_s = self._look(task_id)
+            rests_until_s = time.monotonic() + max(LEAST_PAUSE_S, PAUSES * listing_s)
             with self._lock:
                 self._rests_s[task_id] = rests_until_s
                 if not is_all or task_id in self._due_s:
@@ -66,19 +66,21 @@ class Checksumming:
         """Read no further. Any thread."""
         self._is_stopped.set()
 
-    def _look(self, task_id: int) -> bool:
-        """Whether nothing of the task's folder is left to be read."""
+    def _look(self, task_id: int) -> tuple[bool, float]:
+        """Whether nothing of the task's folder is left to be read, and how long listing it took."""
         with self._database.reading():
             job = tasks.job(task_id)
         if job is None:
-            return True
+            return True, 0.0
+        began_s = time.monotonic()
         settled_ns = int(self._clock.now().timestamp() * 1e9) - SETTLED_NS
         entries = trees.entries(job.render.task_dir)
         book = self._folders.checksums.book(job.render.task_dir)
         unknown = [entry for entry in entries if book.whole(entry) is None]
         settled = [entry for entry in unknown if entry.mtime_ns <= settled_ns]
+        listing_s = time.monotonic() - began_s
         try:
             archive.learn(settled, book, self._is_stopped.is_set)
         finally:
             book.save()
-        return len(settled) == len(unknown)
+        return len(settled) == len(unknown), listing_s
