@@ -124,6 +124,14 @@ def settle(
             ("", "1-9", ""), id="the copy still works on what was lost",
         ),
         pytest.param(
+            task("", "1-4"), chunk("5-10"), BAD, [chunk("5-10", "", 2, 1)], Judgement(gives_up=(5,)),
+            "change", ("", "1-4", ""), id="given up here, but another machine has it",
+        ),
+        pytest.param(
+            task("", "1-9", "10"), chunk("10", "10", 2, 1), GOOD, [], FORGIVEN, "succeed",
+            ("", "1-10", ""), id="given up before, and there after all",
+        ),
+        pytest.param(
             task(None), chunk(None), GOOD, [], FORGIVEN, "succeed", (None, "", ""), id="one piece"
         ),
         pytest.param(

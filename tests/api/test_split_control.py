@@ -319,3 +319,45 @@ def test_who_has_ended_in_front_leaves_the_rest_to_the_helpers(
         ended = {"is_success": True, "exit_code": 0, "frames": chunk.frames}
         assert report(control, chunk, 1, type=EventType.ENDED, **ended)
     assert control.state(task_id) == "succeeded"
+
+
+def test_what_a_helper_has_saved_already_keeps_nobody_from_helping_too(
+    control: Control, machines: list[SizedNode]
+) -> None:
+    for node in machines[:2]:
+        control.add_machine(node)
+    task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
+    control.turn()
+    control.turn()
+    first, helper = control.chunks(task_id)
+    saved = helper.frame_set.take(1)
+    assert report(control, helper, 1, type=EventType.PROGRESS, frames=str(saved))
+    control.add_machine(machines[2])
+    control.turn()
+    control.turn()
+    *_, third = control.chunks(task_id)
+    assert third.copy_of == first.attempt_id
+    assert not (third.frame_set & helper.frame_set).runs
+
+
+def test_a_helper_that_is_left_alone_is_helped(control: Control, machines: list[SizedNode]) -> None:
+    """It may be the slowest of all: whom it helped is through, and ended at the first frame that it
+    had saved."""
+    for node in machines[:2]:
+        control.add_machine(node)
+    task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
+    control.turn()
+    control.turn()
+    first, helper = control.chunks(task_id)
+    saved = helper.frame_set.take(1)
+    assert report(control, helper, 1, type=EventType.PROGRESS, frames=str(saved))
+    own = first.frame_set - helper.frame_set
+    assert report(control, first, 1, type=EventType.PROGRESS, frames=str(own))
+    assert control.attempts(task_id) == ["interrupted", "running"]
+    machines[0].finish()
+    control.turn(after_s=60)
+    control.turn(after_s=60)
+    *_, third = control.chunks(task_id)
+    assert third.copy_of == helper.attempt_id
+    assert (third.frame_set & helper.frame_set).runs
+    assert not (third.frame_set & saved).runs

@@ -67,8 +67,9 @@ def settle(
         return Settlement(event, None, task.done, task.failed)
     wanted = FrameSet.parse(task.frames) if task.frames else chunk.frame_set
     done = task.done | ((chunk.done | _union(other.done for other in others)) & wanted)
-    given_up = task.failed | (FrameSet.of(judgement.gives_up) - done)
     held = _union(other.frame_set - other.done for other in others)
+    # What another machine has just now may still come.
+    given_up = (task.failed | (FrameSet.of(judgement.gives_up) - held)) - done
     todo = (task.todo or FrameSet()) | ((chunk.frame_set & wanted) - done - given_up - held)
     needed = [other for other in others if _is_needed(other, done | given_up)]
     superfluous = tuple(other for other in others if other not in needed)

@@ -19,7 +19,13 @@ from types import MappingProxyType
 from typing import Any
 
 from renderonline.api.domain.pace import Outlook, seconds_alone, start_s
-from renderonline.api.domain.pools import Helpers, Pool, reserved_for
+from renderonline.api.domain.pools import (
+    MOST_HELPERS,
+    MOST_TRIES,
+    Helpers,
+    Pool,
+    reserved_for,
+)
 from renderonline.api.domain.queue_index import Queue, Rank
 from renderonline.api.domain.sizing import START_SHARE, Situation, chunk_size, first_frames
 from renderonline.api.domain.strain import PATIENCE_S, ROOM, as_it_will_be, is_full, strain
@@ -135,19 +141,26 @@ class _Call:
         offers: dict[int, Helpers] = {}  # by task
         while tails:
             *_, number, tail = heapq.heappop(tails)
-            pool = pools[tail.task.requirement]
-            helpers = len(pool.seats) // waiting[tail.task.requirement]
-            again = self._helped(tail, pool, offers, max(1, helpers))
+            requirement = tail.task.requirement
+            seat = self._helper(tail, pools[requirement], offers, waiting[requirement])
+            if seat is None:
+                waiting[requirement] -= 1
+                continue
+            self._take(seat, pools.values())
+            task = self._queue.get(tail.task.task_id)
+            assert task is not None
+            chunk = next(c for c in task.active if c.attempt_id == tail.chunk.attempt_id)
+            again = tail_of(task, chunk, self._outlook(task), self._now)
             if again is None:
-                waiting[tail.task.requirement] -= 1
+                waiting[requirement] -= 1
             else:
                 heapq.heappush(tails, (*again.urgency, number, again))
 
-    def _helped(
-        self, tail: Tail, pool: Pool, offers: dict[int, Helpers], helpers: int
-    ) -> Tail | None:
-        """Give one machine a part of the chunk. What is left of it then for another; None: nothing,
-        or no machine took any. `helpers`: how many machines there are for it."""
+    def _helper(
+        self, tail: Tail, pool: Pool, offers: dict[int, Helpers], tails: int
+    ) -> Seat | None:
+        """The machine that was given a part of the chunk; None if none was. `tails`: so many chunks
+        share the machines."""
         task_id = tail.task.task_id
         if not pool.seats or self._is_at_limit(tail.task.engine):
             return None
@@ -155,14 +168,14 @@ class _Call:
             return None
         if task_id not in offers:
             offers[task_id] = Helpers(tail.task, self._offers(tail.task, pool))
-        seat = offers[task_id].first(self._taken)
-        if seat is None or not self._copy(tail, seat, helpers):
-            return None
-        self._take(seat, (pool,))
         task = self._queue.get(task_id)
         assert task is not None
-        chunk = next(c for c in task.active if c.attempt_id == tail.chunk.attempt_id)
-        return tail_of(task, chunk, self._outlook(task), self._now)
+        best = offers[task_id].free(self._taken, MOST_TRIES)
+        known = self._outlook(task)
+        if not any(copied_frames(tail, task.record(seat.machine_id), known) for seat in best):
+            return None
+        helpers = len(offers[task_id].free(self._taken, MOST_HELPERS)) // tails
+        return next((seat for seat in best if self._copy(tail, seat, max(1, helpers))), None)
 
     def undo(self) -> None:
         """Leave the queue as it was."""

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from itertools import islice
 
 from renderonline.api.domain.queue_index import Group
 from renderonline.api.domain.strain import strain
 from renderonline.api.domain.workload import Requirement, Roster, Seat, Waiting
+
+MOST_HELPERS = 100
+"""So many machines share a task's last frames: more would hardly make it sooner."""
+
+MOST_TRIES = 4
+"""Of so many machines one must gain something by helping; those behind them suit the task less."""
 
 
 def reserved_for(
@@ -67,11 +74,13 @@ class Helpers:
 
     def __init__(self, task: Waiting, offers: Iterator[Seat]) -> None:
         at_work = {chunk.machine_id for chunk in task.active}
-        self._seats = (seat for seat in offers if seat.machine_id not in at_work)
-        self._first: Seat | None = next(self._seats, None)
+        self._more = (seat for seat in offers if seat.machine_id not in at_work)
+        self._found: list[Seat] = []
 
-    def first(self, taken: Set[int]) -> Seat | None:
-        """The best that is not taken. It stays the first until it is."""
-        if self._first is not None and self._first.machine_id in taken:
-            self._first = next(self._seats, None)
-        return self._first
+    def free(self, taken: Set[int], most: int) -> list[Seat]:
+        """The best of those that are not taken. No more are looked for than are asked for."""
+        self._found = [seat for seat in self._found if seat.machine_id not in taken]
+        missing = most - len(self._found)
+        fresh = (seat for seat in self._more if seat.machine_id not in taken)
+        self._found += islice(fresh, max(missing, 0))
+        return self._found[:most]

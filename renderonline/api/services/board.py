@@ -55,7 +55,8 @@ class Board:
         self._helped: dict[int, FrameSet] = {}  # attempt → what others have rendered of it
         # attempt → its task, and as it was read last
         self._courses: dict[int, tuple[int, ChunkState, str]] = {}
-        self._copies: dict[int, int] = {}  # attempt → the attempt that it copies
+        # attempt → the attempt that it copies, and all the frames that it was given of that
+        self._copies: dict[int, tuple[int, FrameSet]] = {}
         self._warm: dict[int, int] = {}  # machine → the task whose renderer it keeps open
 
     def changed(self, task_id: int) -> None:
@@ -182,7 +183,9 @@ class Board:
         active = chunks.active(task_id=task_id)
         self._forget_attempts(task_id, {chunk.attempt_id for chunk in active})
         known = chunks.records(task_id)
-        self._copies |= {c.attempt_id: c.copy_of for c in active if c.copy_of is not None}
+        self._copies |= {
+            c.attempt_id: (c.copy_of, c.frame_set) for c in active if c.copy_of is not None
+        }
         for chunk in active:
             self._helped[chunk.attempt_id] = (chunk.frame_set & job.task.done) - chunk.done
         waiting = self._waiting(
@@ -213,7 +216,7 @@ class Board:
         for attempt_id, chunk in news.items():
             if chunk.state in ACTIVE_CHUNK:
                 if chunk.copy_of is not None:
-                    self._copies[attempt_id] = chunk.copy_of
+                    self._copies[attempt_id] = chunk.copy_of, chunk.frame_set
                 active[attempt_id] = self._active(chunk)
             else:
                 active.pop(attempt_id, None)
@@ -222,7 +225,14 @@ class Board:
         active = self._marked(active)
         if is_only_further:
             undecided = [c for c in before.active if c.attempt_id == UNDECIDED]
-            self.queue.put(replace(before, active=(*active.values(), *undecided)))
+            going_on = tuple(active.values())
+            with self._lock:
+                reserved = tuple(self._reserved.get(task_id, ()))
+            for assignment in reserved:
+                going_on = workload.with_helper(
+                    going_on, assignment.copy_of, assignment.frames or NO_FRAMES
+                )
+            self.queue.put(replace(before, active=(*going_on, *undecided)))
             return
         job = self._job(task_id)
         if job is None:
@@ -314,16 +324,22 @@ class Board:
     def _marked(
         self, active: Mapping[int, workload.ActiveChunk]
     ) -> dict[int, workload.ActiveChunk]:
-        """The chunks of a task, each with what others work on of its frames."""
+        """The chunks of a task, each with what others work on of its frames, and without what they
+        have saved of them. A copy whose original is over is a chunk like any other."""
         helped: dict[int, FrameSet] = {}
+        saved: dict[int, FrameSet] = {}
+        copies: set[int] = set()
         for attempt_id, chunk in active.items():
-            of = self._copies.get(attempt_id)
-            if of is not None:
-                helped[of] = helped.get(of, NO_FRAMES) | chunk.frames
+            of, frames = self._copies.get(attempt_id, (0, NO_FRAMES))
+            if of in active:
+                copies.add(attempt_id)
+                helped[of] = helped.get(of, NO_FRAMES) | frames
+                saved[of] = saved.get(of, NO_FRAMES) | (frames - chunk.frames)
         return {
             attempt_id: replace(
                 chunk,
-                is_copy=attempt_id in self._copies,
+                frames=chunk.frames - saved.get(attempt_id, NO_FRAMES),
+                is_copy=attempt_id in copies,
                 helped=helped.get(attempt_id, NO_FRAMES),
             )
             for attempt_id, chunk in active.items()

@@ -254,12 +254,16 @@ def _is_to_be_had(job: Job, assignment: Assignment) -> bool:
 
 def _is_to_be_copied(assignment: Assignment) -> bool:
     copied = chunks.get(assignment.copy_of or 0)
-    if copied is None or copied.state not in ACTIVE_CHUNK or copied.copy_of is not None:
+    if copied is None or copied.state not in ACTIVE_CHUNK:
         return False
+    original = chunks.get(copied.copy_of) if copied.copy_of is not None else None
+    if original is not None and original.state in ACTIVE_CHUNK:
+        return False  # a helper has its frames from a chunk that is still at work on them, too
     wanted = assignment.frames or FrameSet()
     done = copied.done | chunks.saved_by_copies(copied.attempt_id)
     for helper in chunks.related(copied):
-        done |= helper.frame_set  # another one has these
+        if helper.copy_of == copied.attempt_id:
+            done |= helper.frame_set  # another one has these
     return bool(wanted.runs) and not (wanted - (copied.frame_set - done)).runs
 
 
