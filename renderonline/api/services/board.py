@@ -329,21 +329,23 @@ class Board:
         helped: dict[int, FrameSet] = {}
         saved: dict[int, FrameSet] = {}
         copies: set[int] = set()
-        for attempt_id, chunk in active.items():
-            of, frames = self._copies.get(attempt_id, (0, NO_FRAMES))
-            if of in active:
+        for attempt_id, (of, frames) in self._copies.items():
+            if attempt_id in active and of in active:
                 copies.add(attempt_id)
                 helped[of] = helped.get(of, NO_FRAMES) | frames
-                saved[of] = saved.get(of, NO_FRAMES) | (frames - chunk.frames)
-        return {
-            attempt_id: replace(
+                saved[of] = saved.get(of, NO_FRAMES) | (frames - active[attempt_id].frames)
+        marked = dict(active)
+        # Of a thousand chunks only these: it is done for each report.
+        before = {attempt_id for attempt_id, chunk in active.items() if chunk.is_shared}
+        for attempt_id in before | copies | helped.keys():
+            chunk = active[attempt_id]
+            marked[attempt_id] = replace(
                 chunk,
                 frames=chunk.frames - saved.get(attempt_id, NO_FRAMES),
                 is_copy=attempt_id in copies,
                 helped=helped.get(attempt_id, NO_FRAMES),
             )
-            for attempt_id, chunk in active.items()
-        }
+        return marked
 
     def _forget_attempts(self, task_id: int, but: Set[int] = frozenset()) -> None:
         known = self.queue.get(task_id)
