@@ -269,15 +269,17 @@ def test_a_helper_does_not_help_with_the_same_frames_again(
     ]
 
 
-def helped_by_two(control: Control, machines: list[SizedNode]) -> tuple[int, Chunk, list[Chunk]]:
-    """A task of twelve frames that one machine has, and two others help with."""
-    for node in machines[:3]:
+def at_work_with_help(
+    control: Control, machines: list[SizedNode]
+) -> tuple[int, Chunk, list[Chunk]]:
+    """A task of twelve frames that one of the machines has, and the others help with."""
+    for node in machines:
         control.add_machine(node)
     task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
     control.turn()
     control.turn()
     first, *helping = control.chunks(task_id)
-    assert [chunk.copy_of for chunk in helping] == [first.attempt_id] * 2
+    assert [chunk.copy_of for chunk in helping] == [first.attempt_id] * (len(machines) - 1)
     return task_id, first, helping
 
 
@@ -285,7 +287,7 @@ def test_two_help_with_different_frames_of_one_chunk(
     control: Control, machines: list[SizedNode]
 ) -> None:
     """Whoever ends first, and however, each frame is there once and nothing is left behind."""
-    task_id, first, helping = helped_by_two(control, machines)
+    task_id, first, helping = at_work_with_help(control, machines)
     parts = [chunk.frame_set for chunk in helping]
     assert not (parts[0] & parts[1]).runs
     left = first.frame_set - parts[0] - parts[1]
@@ -307,7 +309,7 @@ def test_two_help_with_different_frames_of_one_chunk(
 def test_who_has_ended_in_front_leaves_the_rest_to_the_helpers(
     control: Control, machines: list[SizedNode]
 ) -> None:
-    task_id, first, helping = helped_by_two(control, machines)
+    task_id, first, helping = at_work_with_help(control, machines)
     left = first.frame_set - helping[0].frame_set - helping[1].frame_set
     lost = {"is_success": False, "exit_code": 1, "cause": Cause.MACHINE, "message": "No memory."}
     assert report(control, first, 1, type=EventType.PROGRESS, frames=str(left))
@@ -324,12 +326,7 @@ def test_who_has_ended_in_front_leaves_the_rest_to_the_helpers(
 def test_what_a_helper_has_saved_already_keeps_nobody_from_helping_too(
     control: Control, machines: list[SizedNode]
 ) -> None:
-    for node in machines[:2]:
-        control.add_machine(node)
-    task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
-    control.turn()
-    control.turn()
-    first, helper = control.chunks(task_id)
+    task_id, first, (helper,) = at_work_with_help(control, machines[:2])
     saved = helper.frame_set.take(1)
     assert report(control, helper, 1, type=EventType.PROGRESS, frames=str(saved))
     control.add_machine(machines[2])
@@ -343,12 +340,7 @@ def test_what_a_helper_has_saved_already_keeps_nobody_from_helping_too(
 def test_a_helper_that_is_left_alone_is_helped(control: Control, machines: list[SizedNode]) -> None:
     """It may be the slowest of all: whom it helped is through, and ended at the first frame that it
     had saved."""
-    for node in machines[:2]:
-        control.add_machine(node)
-    task_id = split_task(control, control.add_engine("any", "blender"), "1-12", 12)
-    control.turn()
-    control.turn()
-    first, helper = control.chunks(task_id)
+    task_id, first, (helper,) = at_work_with_help(control, machines[:2])
     saved = helper.frame_set.take(1)
     assert report(control, helper, 1, type=EventType.PROGRESS, frames=str(saved))
     own = first.frame_set - helper.frame_set
