@@ -35,6 +35,14 @@ class View:
     def __bool__(self) -> bool:
         return any((self.scene, self.camera, self.view_layer))
 
+    def over(self, whole: View) -> View:
+        """This, where it says something, and else what `whole` says."""
+        return View(
+            self.scene or whole.scene,
+            self.camera or whole.camera,
+            self.view_layer or whole.view_layer,
+        )
+
 
 WHOLE = View()
 """What the file says by itself."""

@@ -77,11 +77,7 @@ def _checked(
     """The variant as it is sent. `own_range`: it has a scene of its own, which says the frames."""
     main = PurePath(base.bundle.main)
     engine = choose_engine(engines, main, variant.engine) if variant.engine else base.engine
-    view = View(
-        variant.view.scene or base.view.scene,
-        variant.view.camera or base.view.camera,
-        variant.view.view_layer or base.view.view_layer,
-    )
+    view = variant.view.over(base.view)
     known = {argument.arg_type_id.lower() for argument in engine.arguments}
     own = {name.lower(): value for name, value in variant.arguments.items()}
     inherited = {k.lower(): v for k, v in base.arguments.items() if k.lower() in known}
